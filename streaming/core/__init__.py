@@ -1,0 +1,1 @@
+"""Pure rooms: data in, data out; no clock, no thread, no socket."""

@@ -1,0 +1,79 @@
+"""What can go wrong, said in one tree.
+
+    WavestitchError
+    |-- ProtocolError        theirs: a message that breaks the protocol
+    |   `-- BadRequest       theirs: a parameter that names nothing we offer
+    |-- UnsupportedAudio     theirs: audio that is not what it was said to be
+    |-- TooBig               theirs: a message or a stream past its limit
+    |-- IdleTimeout          theirs: nothing came for too long
+    |-- Unauthorized         theirs: no key, or a wrong one
+    |-- Overloaded           ours: no room for this stream now
+    |-- ConfigError          the operator's: a setting that cannot hold
+    `-- ModelError           ours: a checkpoint that cannot be read or run
+
+Messages carry the numbers: what came and what was expected. Each dialect maps
+the classes to its own codes in one table.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BadRequest",
+    "ConfigError",
+    "IdleTimeout",
+    "ModelError",
+    "Overloaded",
+    "ProtocolError",
+    "TooBig",
+    "Unauthorized",
+    "UnsupportedAudio",
+    "WavestitchError",
+]
+
+
+class WavestitchError(Exception):
+    """Anything this package raises on purpose."""
+
+
+class ProtocolError(WavestitchError):
+    """A message breaks the protocol."""
+
+
+class BadRequest(ProtocolError):
+    """A parameter is unknown or out of range; the message names it."""
+
+
+class UnsupportedAudio(WavestitchError):
+    """The audio is not what the stream said it would be."""
+
+
+class TooBig(WavestitchError):
+    """A message or a stream is past its limit."""
+
+
+class IdleTimeout(WavestitchError):
+    """Nothing came for longer than the stream may be idle."""
+
+
+class Unauthorized(WavestitchError):
+    """No key, or one that is not ours."""
+
+
+class Overloaded(WavestitchError):
+    """There is no room now.
+
+    Attributes:
+        retry_after_s: when to try again.
+    """
+
+    def __init__(self, message: str, retry_after_s: float = 5.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class ConfigError(WavestitchError):
+    """A setting cannot hold; the message names it."""
+
+
+class ModelError(WavestitchError):
+    """A checkpoint cannot be read, or does not run here."""

@@ -1,0 +1,1 @@
+"""The only place that knows a runtime: checkpoints in, logits out."""

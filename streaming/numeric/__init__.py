@@ -1,0 +1,1 @@
+"""Pure arrays and words: codecs, resampling, CTC, vocabularies, error rates."""

@@ -1,0 +1,1 @@
+"""Wire protocols: messages to events and events to messages, sans-I/O."""

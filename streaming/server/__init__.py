@@ -1,0 +1,1 @@
+"""Sockets: the doors through which audio comes and text goes."""

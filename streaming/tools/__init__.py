@@ -1,0 +1,1 @@
+"""Offline tools on the same core: train, evaluate, export, transcribe."""

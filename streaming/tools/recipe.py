@@ -1,0 +1,203 @@
+"""What to train and how: a TOML file as frozen dataclasses.
+
+Knows names, units and limits. Reads no audio and imports no torch.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from streaming.errors import ConfigError
+
+__all__ = [
+    "Augmentation",
+    "CorpusShare",
+    "Optimisation",
+    "Recipe",
+    "Shape",
+    "load_recipe",
+]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusShare:
+    """How much of the training comes from one corpus.
+
+    Attributes:
+        name: the manifest's `corpus` value.
+        weight: hours drawn from it, relative to the other corpora's weights.
+        join: most utterances strung together into one, pauses between them.
+        speed: slowest and fastest playback, which moves pitch and formants too.
+        hold_out: keep one utterance in this many out of training (0: none).
+    """
+
+    name: str
+    weight: float
+    join: int = 1
+    speed: tuple[float, float] = (0.88, 1.14)
+    hold_out: int = 0
+
+    def __post_init__(self) -> None:
+        if self.weight < 0:
+            raise ConfigError(
+                f"corpus {self.name}: weight must be 0 or more, got {self.weight}"
+            )
+        if self.join < 1:
+            raise ConfigError(
+                f"corpus {self.name}: join must be 1 or more, got {self.join}"
+            )
+        if not 0.3 <= self.speed[0] <= self.speed[1] <= 3:
+            raise ConfigError(
+                f"corpus {self.name}: speed must rise within 0.3..3, got {self.speed}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """Chances (0..1) of each distortion for one utterance, and its range."""
+
+    noise_chance: float = 0.5
+    snr_db: tuple[float, float] = (3.0, 30.0)
+    room_chance: float = 0.25
+    telephone_chance: float = 0.3
+    tilt_chance: float = 0.5
+    tilt_db: float = 6.0
+    pause_s: tuple[float, float] = (0.05, 0.5)
+    edge_s: tuple[float, float] = (0.0, 0.4)
+
+
+@dataclass(frozen=True, slots=True)
+class Optimisation:
+    """The schedule: linear warm-up, a plateau, linear decay to a twentieth.
+
+    Attributes:
+        steps: updates in all.
+        batch_seconds: `[first update, seconds of audio]` pairs, rising: CTC leaves
+            its blank plateau after a number of updates, so start small.
+        accumulate: passes that make up one update.
+    """
+
+    steps: int = 10_000
+    warmup_steps: int = 400
+    decay_steps: int = 3_000
+    peak_rate: float = 1e-3
+    weight_decay: float = 0.01
+    clip_norm: float = 5.0
+    batch_seconds: tuple[tuple[int, float], ...] = ((0, 20.0), (1_500, 60.0))
+    accumulate: int = 1
+    average_decay: float = 0.999
+    middle_ctc_weight: float = 0.3
+    max_utterance_s: float = 16.0
+
+    def seconds_at(self, step: int) -> float:
+        """Seconds of audio in the batch of update `step`."""
+        return next(s for first, s in reversed(self.batch_seconds) if step >= first)
+
+    def rate_at(self, step: int) -> float:
+        """Learning rate of update `step`."""
+        rising = min(1.0, (step + 1) / self.warmup_steps)
+        left = (self.steps - step) / max(1, self.decay_steps)
+        return self.peak_rate * min(rising, max(0.05, min(1.0, left)))
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Sizes of the `Wav2Vec2ForCTC` that is trained from nothing.
+
+    Passed on to `Wav2Vec2Config` as they are; strides must multiply to 320.
+    """
+
+    hidden_size: int = 256
+    num_hidden_layers: int = 6
+    num_attention_heads: int = 4
+    intermediate_size: int = 1024
+    conv_dim: tuple[int, ...] = (256, 256, 256)
+    conv_kernel: tuple[int, ...] = (400, 4, 4)
+    conv_stride: tuple[int, ...] = (80, 2, 2)
+    num_conv_pos_embeddings: int = 32
+    num_conv_pos_embedding_groups: int = 16
+    hidden_dropout: float = 0.1
+    mask_time_prob: float = 0.1
+    mask_time_length: int = 5
+    mask_feature_prob: float = 0.1
+    mask_feature_length: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything `wavestitch train` needs.
+
+    Attributes:
+        manifests: JSON-lines manifests to train on.
+        noise: manifest of background noises (`kind` noise) and rooms (`kind` rir).
+        tests: manifests to evaluate on while training.
+        start: checkpoint folder to fine-tune; a fresh `shape` otherwise.
+        synthetic_hours: hours of synthesized speech to make and add (0: none).
+        sentences: text file for the synthesized sentences.
+        alphabet: characters of the vocabulary beside the word border.
+        seed: of everything random.
+    """
+
+    manifests: tuple[Path, ...]
+    corpora: tuple[CorpusShare, ...]
+    noise: Path | None = None
+    tests: tuple[Path, ...] = ()
+    start: Path | None = None
+    synthetic_hours: float = 0.0
+    sentences: Path | None = None
+    alphabet: str = "'abcdefghijklmnopqrstuvwxyz"
+    language: str = "en"
+    seed: int = 1
+    shape: Shape = field(default_factory=Shape)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    optimisation: Optimisation = field(default_factory=Optimisation)
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe; relative paths count from the recipe's folder.
+
+    Raises:
+        ConfigError: names the unknown, missing or wrong key.
+    """
+    table = tomllib.loads(path.read_text())
+    here = path.parent
+    for key in ("noise", "start", "sentences"):
+        if key in table:
+            table[key] = here / table[key]
+    for key in ("manifests", "tests"):
+        table[key] = tuple(here / item for item in table.get(key, ()))
+    table["corpora"] = tuple(
+        _build(CorpusShare, {"name": name, **share})
+        for name, share in table.pop("corpora", {}).items()
+    )
+    for key, kind in (
+        ("shape", Shape),
+        ("augmentation", Augmentation),
+        ("optimisation", Optimisation),
+    ):
+        table[key] = _build(kind, table.get(key, {}))
+    return _build(Recipe, table)
+
+
+def _build(kind: type[T], table: dict[str, Any]) -> T:
+    known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+    if unknown := set(table) - known:
+        raise ConfigError(
+            f"{kind.__name__}: unknown {', '.join(sorted(unknown))}; "
+            f"known are {', '.join(sorted(known))}"
+        )
+    try:
+        return kind(**{k: _tuples(v) for k, v in table.items()})
+    except TypeError as error:
+        raise ConfigError(f"{kind.__name__}: {error}") from error
+
+
+def _tuples(value: Any) -> Any:
+    return (
+        tuple(_tuples(v) for v in value) if isinstance(value, (list, tuple)) else value
+    )

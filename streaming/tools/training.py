@@ -1,0 +1,321 @@
+"""Train a `Wav2Vec2ForCTC` with CTC, resumably.
+
+One process per worker, gradients averaged between them: on a CPU two workers
+of one thread beat one of two. Knows torch and transformers; the recipe says
+what, `batches` brings the audio.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed
+from torch import Tensor, nn
+from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
+
+from streaming.numeric.wer import edits
+from streaming.tools.batches import Batch, Batches, normalise
+from streaming.tools.corpus import AudioStore, Utterance
+from streaming.tools.recipe import Recipe
+
+__all__ = ["Trainer", "alphabet_of", "fresh_model"]
+
+
+def alphabet_of(recipe: Recipe) -> dict[str, int]:
+    """The vocabulary: blank, unknown, word border, then the characters."""
+    return {c: i for i, c in enumerate(["<pad>", "<unk>", "|", *recipe.alphabet])}
+
+
+def fresh_model(recipe: Recipe) -> Wav2Vec2ForCTC:
+    """A model of the recipe's shape, its first filters laid out like an ear's."""
+    torch.manual_seed(recipe.seed)
+    config = Wav2Vec2Config(
+        **{
+            k: list(v) if isinstance(v, tuple) else v
+            for k, v in asdict(recipe.shape).items()
+        },
+        num_feat_extract_layers=len(recipe.shape.conv_dim),
+        vocab_size=len(alphabet_of(recipe)),
+        pad_token_id=0,
+        feat_extract_norm="layer",
+        do_stable_layer_norm=True,
+        conv_bias=True,
+        attention_dropout=0.0,
+        activation_dropout=0.0,
+        feat_proj_dropout=0.0,
+        final_dropout=0.0,
+        layerdrop=0.0,
+        mask_time_min_masks=0,
+        ctc_zero_infinity=True,
+    )
+    model = Wav2Vec2ForCTC(config)
+    first = model.wav2vec2.feature_extractor.conv_layers[0].conv
+    first.weight.data.copy_(_ear(first.weight.shape[0], first.weight.shape[-1]))
+    return model
+
+
+def _ear(count: int, taps: int) -> Tensor:
+    """Band-pass filters, mel-spaced, each band in four phases; `(count, 1, taps)`."""
+    bands = count // 4
+    mel = np.linspace(_mel(60), _mel(7_400), bands)
+    hertz = 700 * (10 ** (mel / 2595) - 1)
+    width = np.gradient(hertz).clip(40 * 400 / taps) * 1.5
+    seconds = (np.arange(taps) - (taps - 1) / 2) / 16_000
+    filters = np.zeros((count, taps))
+    for phase in range(4):
+        for band in range(bands):
+            envelope = np.exp(-0.5 * (2 * math.pi * width[band] / 2.35 * seconds) ** 2)
+            wave = (
+                envelope
+                * np.hanning(taps)
+                * np.cos(2 * math.pi * hertz[band] * seconds + phase * math.pi / 2)
+            )
+            # Speech falls with frequency; lift the upper bands to match.
+            filters[phase * bands + band] = (
+                wave / np.linalg.norm(wave) * (hertz[band] / 500) ** 0.5
+            )
+    filters -= filters.mean(axis=1, keepdims=True)
+    return torch.from_numpy(filters[:, None]).float() * 0.3
+
+
+def _mel(hertz: float) -> float:
+    return 2595 * math.log10(1 + hertz / 700)
+
+
+class Trainer:
+    """The model, its optimizer and where they are in the schedule.
+
+    Args:
+        recipe: what to train.
+        folder: holds `last.pt`, `log.jsonl` and the exported `model/`.
+        rank: which worker this is.
+        workers: how many share the gradients.
+    """
+
+    def __init__(
+        self, recipe: Recipe, folder: Path, rank: int = 0, workers: int = 1
+    ) -> None:
+        self.recipe = recipe
+        self.folder = folder
+        self.rank = rank
+        self.workers = workers
+        self.step = 0
+        self.seconds = 0.0
+        self.alphabet = alphabet_of(recipe)
+        self.model = (
+            Wav2Vec2ForCTC.from_pretrained(recipe.start)
+            if recipe.start
+            else fresh_model(recipe)
+        )
+        self.average = {
+            k: v.detach().clone() for k, v in self.model.state_dict().items()
+        }
+        decayed = [p for p in self.model.parameters() if p.ndim > 1]
+        others = [p for p in self.model.parameters() if p.ndim <= 1]
+        plan = recipe.optimisation
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": decayed, "weight_decay": plan.weight_decay},
+                {"params": others, "weight_decay": 0.0},
+            ],
+            lr=plan.peak_rate,
+            betas=(0.9, 0.98),
+            fused=True,
+        )
+        if (folder / "last.pt").exists():
+            self._load(torch.load(folder / "last.pt", weights_only=True))
+
+    def _load(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.average = state["average"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds = state["step"], state["seconds"]
+
+    def save(self) -> None:
+        """Write the checkpoint; a crash leaves the previous one whole."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        state = {
+            "model": self.model.state_dict(),
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+        torch.save(state, self.folder / "last.tmp")
+        (self.folder / "last.tmp").rename(self.folder / "last.pt")
+
+    def update(self, batches: Sequence[Batch]) -> tuple[float, float]:
+        """One update from this worker's batches.
+
+        Returns:
+            Loss per character over all workers, and the gradient's norm.
+        """
+        plan = self.recipe.optimisation
+        self.model.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = plan.rate_at(self.step)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss_sum, characters = 0.0, 0
+        for batch in batches:
+            loss, main, count = self._loss(batch)
+            loss.backward()
+            loss_sum += main
+            characters += count
+            self.seconds += float(batch.counts.sum()) / 16_000 * self.workers
+        loss_sum, total = self._share(loss_sum, characters)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), plan.clip_norm)
+        if torch.isfinite(norm):
+            self.optimizer.step()
+        self._move_average()
+        self.step += 1
+        return loss_sum / max(1, total), float(norm)
+
+    def _share(self, loss_sum: float, characters: int) -> tuple[float, float]:
+        """Turn summed gradients into the mean per character over all workers."""
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        flat = torch.cat(
+            [torch.tensor([loss_sum, float(characters)])]
+            + [g.flatten() for g in gradients]
+        )
+        if self.workers > 1:
+            torch.distributed.all_reduce(flat)
+        loss_sum, total = flat[:2].tolist()
+        flat /= max(1.0, total)
+        place = 2
+        for gradient in gradients:
+            size = gradient.numel()
+            gradient.copy_(flat[place : place + size].view_as(gradient))
+            place += size
+        return loss_sum, total
+
+    def _loss(self, batch: Batch) -> tuple[Tensor, float, int]:
+        device = self.model.device
+        samples = torch.from_numpy(batch.samples).to(device)
+        counts = torch.from_numpy(batch.counts).to(device)
+        mask = torch.arange(samples.shape[1], device=device)[None] < counts[:, None]
+        labels = [
+            torch.tensor(
+                [self.alphabet[c] for c in text.replace(" ", "|")], dtype=torch.long
+            )
+            for text in batch.texts
+        ]
+        lengths = torch.tensor([len(label) for label in labels])
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            middle = self.recipe.optimisation.middle_ctc_weight
+            hidden = self.model.wav2vec2(
+                samples, attention_mask=mask.long(), output_hidden_states=middle > 0
+            )
+            logits = [self.model.lm_head(hidden.last_hidden_state)]
+            if middle:
+                states = hidden.hidden_states
+                normed = self.model.wav2vec2.encoder.layer_norm(
+                    states[len(states) // 2]
+                )
+                logits.append(self.model.lm_head(normed))
+        steps = self.model._get_feat_extract_output_lengths(counts)
+        losses = [
+            nn.functional.ctc_loss(
+                row.float().log_softmax(-1).transpose(0, 1),
+                torch.cat(labels).to(device),
+                steps,
+                lengths.to(device),
+                reduction="sum",
+                zero_infinity=True,
+            )
+            for row in logits
+        ]
+        loss = losses[0] + middle * losses[-1] if middle else losses[0]
+        return loss, float(losses[0].detach()), int(lengths.sum())
+
+    @torch.no_grad()
+    def _move_average(self) -> None:
+        keep = min(
+            self.recipe.optimisation.average_decay, (self.step + 1) / (self.step + 20)
+        )
+        for name, value in self.model.state_dict().items():
+            self.average[name].lerp_(value, 1 - keep)
+
+    def evaluate(self, utterances: list[Utterance], store: AudioStore) -> float:
+        """WER of the averaged weights by greedy decoding, 0 to 1 and more."""
+        own = {k: v.clone() for k, v in self.model.state_dict().items()}
+        self.model.load_state_dict(self.average)
+        self.model.eval()
+        wrong = words = 0
+        for utterance in utterances:
+            heard = self.transcribe(normalise(store.samples(utterance)))
+            wrong += edits(utterance.text.split(), heard.split())
+            words += len(utterance.text.split())
+        self.model.load_state_dict(own)
+        return wrong / max(1, words)
+
+    @torch.inference_mode()
+    def transcribe(self, samples: np.ndarray) -> str:
+        """Greedy text of normalised samples `(n,)`."""
+        samples = np.pad(samples, (0, max(0, 1_600 - len(samples))))
+        with torch.autocast(self.model.device.type, dtype=torch.bfloat16):
+            logits = self.model(
+                torch.from_numpy(samples)[None].to(self.model.device)
+            ).logits[0]
+        best = torch.unique_consecutive(logits.float().argmax(-1)).tolist()
+        letters = {i: c for c, i in self.alphabet.items()}
+        text = "".join(letters[i] for i in best if i > 1)
+        return " ".join(text.replace("|", " ").split())
+
+    def export(self, folder: Path) -> None:
+        """Write the averaged weights as a transformers checkpoint."""
+        own = {k: v.clone() for k, v in self.model.state_dict().items()}
+        self.model.load_state_dict(self.average)
+        self.model.save_pretrained(folder)
+        self.model.load_state_dict(own)
+        (folder / "vocab.json").write_text(json.dumps(self.alphabet, indent=1))
+
+
+def run(
+    trainer: Trainer,
+    batches: Batches,
+    evaluate: Callable[[], dict[str, float]],
+    *,
+    report: Callable[[dict[str, Any]], None],
+    evaluate_every: int = 500,
+    save_every: int = 250,
+) -> None:
+    """Train to the end of the schedule."""
+    plan = trainer.recipe.optimisation
+    began, began_at = time.monotonic(), trainer.seconds
+    supply: list[Batch] = []
+    smooth = None
+    while trainer.step < plan.steps:
+        wanted = plan.seconds_at(trainer.step) / trainer.workers
+        while len(supply) < plan.accumulate:
+            supply.extend(batches.draw(wanted / plan.accumulate))
+        loss, norm = trainer.update([supply.pop() for _ in range(plan.accumulate)])
+        smooth = loss if smooth is None else 0.98 * smooth + 0.02 * loss
+        done = trainer.step
+        if done in {e[0] for e in plan.batch_seconds}:
+            supply.clear()
+        if trainer.rank == 0 and done % 20 == 0:
+            rate = (trainer.seconds - began_at) / (time.monotonic() - began)
+            report(
+                {
+                    "step": done,
+                    "loss": round(smooth, 4),
+                    "norm": round(norm, 2),
+                    "hours": round(trainer.seconds / 3600, 2),
+                    "speed": round(rate, 1),
+                }
+            )
+        if trainer.rank == 0 and (done % save_every == 0 or done == plan.steps):
+            trainer.save()
+        if trainer.rank == 0 and (done % evaluate_every == 0 or done == plan.steps):
+            report({"step": done, **evaluate()})
+            trainer.export(trainer.folder / "model")
+        if trainer.workers > 1 and (done % evaluate_every == 0):
+            torch.distributed.barrier()

@@ -20,9 +20,11 @@ import numpy.typing as npt
 __all__ = [
     "Ack",
     "Audio",
+    "Cancel",
     "ClientEvent",
     "Configure",
     "Configured",
+    "Effect",
     "EndReason",
     "Final",
     "Finish",
@@ -164,6 +166,19 @@ class Logits:
 
     job: Job
     rows: LogitRows
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Jobs of this utterance that have not begun are wanted no more.
+
+    Attributes:
+        kind: only those of this kind; None means all of them.
+    """
+
+    stream: int
+    utterance: int
+    kind: Pass | None = None
 
 
 # --- to the client ---------------------------------------------------------
@@ -339,3 +354,6 @@ ServerEvent: TypeAlias = (
     | GoAway
     | Refused
 )
+
+# What a session asks for: work of the engine, or messages to its client.
+Effect: TypeAlias = Job | Cancel | ServerEvent

@@ -248,6 +248,10 @@ class LimitConfig:
         backlog_s: undecoded audio of one stream past which its socket waits.
         idle_timeout_s: silence on the wire that closes a stream.
         handshake_timeout_s: time to send the opening request.
+        ping_interval_s: time between two pings of the server.
+        ping_timeout_s: time to answer one; it rests while the socket waits.
+        send_timeout_s: time in which a reader must take what is sent to it.
+        max_unsent: messages that may wait for a slow reader, partials apart.
         drain_s: time that open streams have to finish after SIGTERM.
     """
 
@@ -257,6 +261,10 @@ class LimitConfig:
     backlog_s: float = 30.0
     idle_timeout_s: float = 60.0
     handshake_timeout_s: float = 10.0
+    ping_interval_s: float = 20.0
+    ping_timeout_s: float = 20.0
+    send_timeout_s: float = 20.0
+    max_unsent: int = 1_000
     drain_s: float = 30.0
 
     def __post_init__(self) -> None:
@@ -266,6 +274,10 @@ class LimitConfig:
         _within("backlog_s", self.backlog_s, 1, 3_600)
         _within("idle_timeout_s", self.idle_timeout_s, 0.1, 86_400)
         _within("handshake_timeout_s", self.handshake_timeout_s, 0.1, 600)
+        _within("ping_interval_s", self.ping_interval_s, 0.01, 3_600)
+        _within("ping_timeout_s", self.ping_timeout_s, 0.01, 3_600)
+        _within("send_timeout_s", self.send_timeout_s, 0.01, 3_600)
+        _within("max_unsent", self.max_unsent, 16, 1_000_000)
         _within("drain_s", self.drain_s, 0, 3_600)
 
 

@@ -6,8 +6,11 @@
     |-- UnsupportedAudio     theirs: audio that is not what it was said to be
     |-- TooBig               theirs: a message or a stream past its limit
     |-- IdleTimeout          theirs: nothing came for too long
+    |-- Unresponsive         theirs: answers no pings, or takes no messages
     |-- Unauthorized         theirs: no key, or a wrong one
+    |-- SessionLost          ours: the session asked for is not held here
     |-- Overloaded           ours: no room for this stream now
+    |   `-- Draining         ours: no new streams, the server is going away
     |-- ConfigError          the operator's: a setting that cannot hold
     `-- ModelError           ours: a checkpoint that cannot be read or run
 
@@ -20,12 +23,15 @@ from __future__ import annotations
 __all__ = [
     "BadRequest",
     "ConfigError",
+    "Draining",
     "IdleTimeout",
     "ModelError",
     "Overloaded",
     "ProtocolError",
+    "SessionLost",
     "TooBig",
     "Unauthorized",
+    "Unresponsive",
     "UnsupportedAudio",
     "WavestitchError",
 ]
@@ -55,8 +61,16 @@ class IdleTimeout(WavestitchError):
     """Nothing came for longer than the stream may be idle."""
 
 
+class Unresponsive(WavestitchError):
+    """The client answers no pings, or takes none of its messages."""
+
+
 class Unauthorized(WavestitchError):
     """No key, or one that is not ours."""
+
+
+class SessionLost(WavestitchError):
+    """The session that a client wants to resume is not held here."""
 
 
 class Overloaded(WavestitchError):
@@ -69,6 +83,10 @@ class Overloaded(WavestitchError):
     def __init__(self, message: str, retry_after_s: float = 5.0) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class Draining(Overloaded):
+    """The server takes no new streams because it is going away."""
 
 
 class ConfigError(WavestitchError):

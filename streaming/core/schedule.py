@@ -1,0 +1,274 @@
+"""Which jobs run next: the earliest deadline first, full passes from slack.
+
+Holds what waits and what runs; decides, never waits. Does not know what a model
+is, only what its passes cost and which may share one. Time is an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import inf
+from typing import assert_never
+
+from streaming.core.costs import Costs
+from streaming.core.lines import Lines
+from streaming.errors import Overloaded
+from streaming.events import Cancel, Job, Pass
+from streaming.numeric.geometry import Geometry
+
+__all__ = ["Batching", "Schedule"]
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """Which passes may share a batch.
+
+    Attributes:
+        geometry: what a window is padded to.
+        max_batch: most windows in one pass; 1 where batches gain nothing.
+        pads: windows of unequal length may share a batch.
+    """
+
+    geometry: Geometry
+    max_batch: int = 1
+    pads: bool = False
+
+    def bucket(self, samples: int) -> int:
+        """The bucket of a window of `samples`; equal buckets may share a batch.
+
+        Where windows of unequal length may, there are four buckets to each
+        doubling, so that padding adds a quarter at most; otherwise there is one
+        for each number of rows.
+        """
+        if self.max_batch == 1:
+            return 0
+        steps = self.geometry.steps(samples)
+        if self.pads and steps > 4:
+            grain = 1 << (steps.bit_length() - 3)
+            return -(-steps // grain) * grain
+        return steps
+
+
+class Schedule:
+    """The jobs that wait and run, of all streams.
+
+    The rules:
+
+    - Windows of a stream are taken in the order they were added, one at a time;
+      among streams the earliest deadline goes first, then the one that waited
+      longest. `take` never holds back a window that may run.
+    - A full pass gives way to windows as long as it can still be done in time
+      after the next one; from then on it goes by its deadline. One that cannot be
+      done in time any more, or would take longer than `longest_s`, is never begun:
+      `give_up` hands it back, and whoever asked for it makes do with the stitched
+      windows. So each full pass has an answer by its deadline.
+    - With more than one worker, one is kept free of full passes.
+    - A batch is filled from the bucket of its first job, by deadline, up to
+      `longest_s`; windows and full passes do not mix.
+    - Past `queue_s` seconds of late windows `admit` refuses new streams, and past
+      `queue_s` seconds of waiting full passes `add` refuses one more. Windows are
+      always taken: finals are never dropped, and what one stream may have waiting
+      is bounded where its socket is read. A file that was pushed ahead of its time
+      is not late and keeps nobody out.
+
+    Args:
+        batching: which passes may share a batch.
+        costs: seconds a pass takes.
+        workers: passes that may run at once.
+        queue_s: seconds of audio, see the last rule.
+
+    Attributes:
+        costs: as above; may be replaced at any time.
+        longest_s: most seconds that one pass may take: half the smallest active
+            budget, since inference cannot be interrupted.
+    """
+
+    def __init__(
+        self,
+        batching: Batching,
+        costs: Costs,
+        *,
+        workers: int = 1,
+        queue_s: float = inf,
+    ) -> None:
+        self.costs = costs
+        self.longest_s = inf
+        self._batching = batching
+        self._workers = workers
+        self._queue_s = queue_s
+        self._windows = Lines(batching.bucket)
+        self._full: dict[Job, None] = {}  # a set that keeps its order
+        self._full_samples = 0
+        self._running_full: set[Job] = set()
+        self._full_passes = 0
+
+    # --- in and out --------------------------------------------------------
+
+    def add(self, job: Job) -> None:
+        """Let a job wait.
+
+        Raises:
+            Overloaded: it is a full pass, and too much audio waits for those.
+        """
+        match job.kind:
+            case Pass.STITCHED:
+                self._windows.add(job)
+            case Pass.FULL:
+                waiting = self._seconds(self._full_samples + job.window.hop)
+                if self._full and waiting > self._queue_s:
+                    raise Overloaded(
+                        f"{waiting:.1f} s of audio would wait for full passes, "
+                        f"at most {self._queue_s:g} s may",
+                        retry_after_s=waiting,
+                    )
+                self._full[job] = None
+                self._full_samples += job.window.hop
+            case _:
+                assert_never(job.kind)
+
+    def take(self, now: float) -> tuple[Job, ...]:
+        """Return the jobs of the next pass, which run from now on; () for none."""
+        window, full = self._windows.first(), self._next_full(now)
+        if full is not None and (window is None or self._precedes(full, window, now)):
+            return self._take_full(full, now)
+        return () if window is None else self._take_windows(window)
+
+    def done(self, jobs: Iterable[Job]) -> None:
+        """A pass that `take` began has ended, well or badly; its jobs are gone.
+
+        Raises:
+            ValueError: a job does not run.
+        """
+        was_full = False
+        for job in jobs:
+            if job in self._running_full:
+                self._running_full.remove(job)
+                was_full = True
+            else:
+                self._windows.done(job)
+        self._full_passes -= was_full
+
+    def cancel(self, cancel: Cancel) -> tuple[Job, ...]:
+        """Remove the waiting jobs that are wanted no more, and return them."""
+        removed: list[Job] = []
+        if cancel.kind is not Pass.FULL:
+            removed += self._windows.cancel(cancel.stream, cancel.utterance)
+        if cancel.kind is not Pass.STITCHED:
+            of = (cancel.stream, cancel.utterance)
+            removed += self._remove(
+                job for job in self._full if (job.stream, job.utterance) == of
+            )
+        return tuple(removed)
+
+    def give_up(self, now: float) -> tuple[Job, ...]:
+        """Remove the full passes that may not be begun any more, and return them."""
+        return self._remove(job for job in self._full if not self._may_begin(job, now))
+
+    def clear(self) -> tuple[Job, ...]:
+        """Remove everything that waits, and return it."""
+        return (*self._windows.clear(), *self._remove(self._full))
+
+    # --- how it stands -----------------------------------------------------
+
+    def admit(self, now: float) -> None:
+        """Is there room for one more stream?
+
+        Raises:
+            Overloaded: more than `queue_s` seconds of audio are late.
+        """
+        late = self.late_s(now)
+        if late > self._queue_s:
+            raise Overloaded(
+                f"{late:.1f} s of audio wait past their deadline, "
+                f"at most {self._queue_s:g} s may",
+                retry_after_s=max(1.0, late / self._workers),
+            )
+
+    def wake_at(self) -> float | None:
+        """When `give_up` has something to return, if nothing happens before."""
+        return min(map(self._latest_start, self._full), default=None)
+
+    def late_s(self, now: float) -> float:
+        """Seconds of audio in waiting windows whose deadline has passed."""
+        return self._seconds(self._windows.late(now))
+
+    def slack_s(self, now: float) -> float:
+        """Seconds that the most urgent waiting window could still wait.
+
+        Negative where it can no longer be in time, infinite where none waits.
+        """
+        first = self._windows.first()
+        return inf if first is None else self._latest_start(first) - now
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that wait."""
+        return self._windows.jobs + len(self._full)
+
+    @property
+    def waiting_s(self) -> float:
+        """Seconds of audio that wait: the hops of windows, full passes whole."""
+        return self._seconds(self._windows.samples + self._full_samples)
+
+    # --- windows and full passes -------------------------------------------
+
+    def _take_windows(self, first: Job) -> tuple[Job, ...]:
+        jobs: list[Job] = []
+        for job in self._windows.like(first):
+            if not self._fits(job, jobs):
+                break
+            self._windows.start(job)
+            jobs.append(job)
+        return tuple(jobs)
+
+    def _take_full(self, first: Job, now: float) -> tuple[Job, ...]:
+        bucket = self._batching.bucket(len(first.window.samples))
+        jobs: list[Job] = []
+        for job in sorted(self._full, key=lambda job: job.deadline):
+            alike = self._batching.bucket(len(job.window.samples)) == bucket
+            if alike and self._may_begin(job, now) and self._fits(job, jobs):
+                jobs.append(job)
+        self._running_full.update(self._remove(jobs))
+        self._full_passes += 1
+        return tuple(jobs)
+
+    def _next_full(self, now: float) -> Job | None:
+        if self._full_passes >= max(1, self._workers - 1):
+            return None
+        may = (job for job in self._full if self._may_begin(job, now))
+        return min(may, key=lambda job: job.deadline, default=None)
+
+    def _may_begin(self, full: Job, now: float) -> bool:
+        return now < self._latest_start(full) and self._cost(full) <= self.longest_s
+
+    def _precedes(self, full: Job, window: Job, now: float) -> bool:
+        """Does a full pass go before the most urgent window?"""
+        can_wait = now + self._cost(window) < self._latest_start(full)
+        return not can_wait and full.deadline < window.deadline
+
+    def _remove(self, full: Iterable[Job]) -> tuple[Job, ...]:
+        removed = tuple(full)
+        for job in removed:
+            del self._full[job]
+            self._full_samples -= job.window.hop
+        return removed
+
+    # --- lengths -----------------------------------------------------------
+
+    def _fits(self, job: Job, batch: list[Job]) -> bool:
+        """May a job share a pass with the batch so far? The first always may."""
+        if not batch:
+            return True
+        longest = max(len(each.window.samples) for each in (*batch, job))
+        seconds = self.costs.seconds(longest, len(batch) + 1)
+        return len(batch) < self._batching.max_batch and seconds <= self.longest_s
+
+    def _latest_start(self, job: Job) -> float:
+        return job.deadline - self._cost(job)
+
+    def _cost(self, job: Job) -> float:
+        return self.costs.seconds(len(job.window.samples))
+
+    def _seconds(self, samples: int) -> float:
+        return samples / self._batching.geometry.sample_rate

@@ -197,6 +197,8 @@ class ModelConfig:
         device: `cpu`, `cuda`, `cuda:1`, or `auto`.
         precision: `int8`, `fp32`, `bf16`, `fp16`, or `auto`.
         trust_pickle: load a `pytorch_model.bin` where there is no safetensors.
+        language: which language of a multilingual checkpoint (MMS: `eng`); for
+            others the tag to report. None means the checkpoint's own.
     """
 
     name: str | None = None
@@ -205,6 +207,7 @@ class ModelConfig:
     device: str = "auto"
     precision: str = "auto"
     trust_pickle: bool = False
+    language: str | None = None
 
     def __post_init__(self) -> None:
         if self.backend not in ("auto", "onnx", "torch"):

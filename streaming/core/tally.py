@@ -1,0 +1,113 @@
+"""What an engine has done and how it stands, counted for metrics.
+
+Knows jobs and seconds; not what they are exported to.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from streaming.core.schedule import Schedule
+from streaming.events import Job, Pass
+
+__all__ = ["EngineStats", "Tally"]
+
+_RECENT = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStats:
+    """A snapshot; counts are since the engine was made.
+
+    Attributes:
+        workers: passes that may run at once.
+        busy: passes that run now.
+        waiting: jobs that wait.
+        waiting_s: seconds of audio that wait.
+        late_s: of them, seconds in windows past their deadline.
+        slack_s: seconds the most urgent waiting window could still wait; negative
+            where it will be late, infinite where none waits.
+        passes: passes done; `inference_s` seconds in them, all workers together.
+        windows: windows done, and `full_passes`, full passes done, failed or not.
+        failed: jobs that the model failed.
+        given_up: full passes that could not be in time.
+        refused: jobs not taken: too many full passes, or the engine did not run.
+        cancelled: jobs cancelled before they began.
+        undelivered: answers that nobody took.
+        batch_sizes: `(size, passes)`, by size.
+        windows_late: windows that ended past their deadline.
+        lateness_s: end minus deadline of the last windows, oldest first; negative
+            is early.
+    """
+
+    workers: int
+    busy: int
+    waiting: int
+    waiting_s: float
+    late_s: float
+    slack_s: float
+    passes: int
+    inference_s: float
+    windows: int
+    full_passes: int
+    failed: int
+    given_up: int
+    refused: int
+    cancelled: int
+    undelivered: int
+    batch_sizes: tuple[tuple[int, int], ...]
+    windows_late: int
+    lateness_s: tuple[float, ...]
+
+
+@dataclass(slots=True)
+class Tally:
+    """The counts behind the snapshots; `EngineStats` says what each is."""
+
+    busy: int = 0
+    inference_s: float = 0.0
+    kinds: Counter[Pass] = field(default_factory=Counter)
+    sizes: Counter[int] = field(default_factory=Counter)
+    failed: int = 0
+    given_up: int = 0
+    refused: int = 0
+    cancelled: int = 0
+    undelivered: int = 0
+    windows_late: int = 0
+    lateness_s: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
+
+    def passed(self, jobs: Sequence[Job], seconds: float, now: float) -> None:
+        """Count a pass that took `seconds` and ended `now`."""
+        self.busy -= 1
+        self.inference_s += seconds
+        self.sizes[len(jobs)] += 1
+        for job in jobs:
+            self.kinds[job.kind] += 1
+            if job.kind is Pass.STITCHED:
+                self.lateness_s.append(now - job.deadline)
+                self.windows_late += now > job.deadline
+
+    def stats(self, schedule: Schedule, workers: int, now: float) -> EngineStats:
+        """Return how things stand `now`."""
+        return EngineStats(
+            workers=workers,
+            busy=self.busy,
+            waiting=schedule.waiting,
+            waiting_s=schedule.waiting_s,
+            late_s=schedule.late_s(now),
+            slack_s=schedule.slack_s(now),
+            passes=self.sizes.total(),
+            inference_s=self.inference_s,
+            windows=self.kinds[Pass.STITCHED],
+            full_passes=self.kinds[Pass.FULL],
+            failed=self.failed,
+            given_up=self.given_up,
+            refused=self.refused,
+            cancelled=self.cancelled,
+            undelivered=self.undelivered,
+            batch_sizes=tuple(sorted(self.sizes.items())),
+            windows_late=self.windows_late,
+            lateness_s=tuple(self.lateness_s),
+        )

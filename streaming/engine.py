@@ -1,0 +1,359 @@
+"""The only threads: each worker takes what the schedule gives and runs the model.
+
+Jobs come in from any thread, answers go out through `crossing`. Decides nothing
+about order (core/schedule.py) and knows neither sockets nor event loops.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import partial
+from typing import TypeAlias
+
+import numpy as np
+
+from streaming.config import EngineConfig
+from streaming.core.costs import Costs, Measured
+from streaming.core.schedule import Batching, Schedule
+from streaming.core.tally import EngineStats, Tally
+from streaming.errors import ModelError, Overloaded
+from streaming.events import Cancel, Job, Logits
+from streaming.models.model import Model
+from streaming.models.passes import Failed, forward, run_pass
+
+__all__ = ["Answer", "Crossing", "Deliver", "Engine", "EngineStats", "Failed"]
+
+_log = logging.getLogger(__name__)
+
+_WARM_LENGTHS_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+_WARM_PASSES = 2  # timed at each length, after one that is not
+_WARM_ENOUGH_S = 0.5  # longer lengths are extrapolated from here, to start soon
+_WARM_BATCH_S = 4.0  # longest windows that are tried as a whole batch
+_LONGEST_WAIT_S = 3_600.0  # Condition.wait takes no infinite timeout
+
+
+Answer: TypeAlias = Logits | Failed
+Deliver: TypeAlias = Callable[[Answer], None]
+Crossing: TypeAlias = Callable[[Callable[[], None]], object]
+
+
+class State(Enum):
+    """Where an engine is in its life; it only goes down this list."""
+
+    NEW = "not started"
+    WARMING = "warming up"
+    RUNNING = "running"
+    STOPPED = "stopped"
+
+
+@dataclass(slots=True)
+class _Turn:
+    """What a worker does next."""
+
+    given_up: list[tuple[Job, Deliver]] = field(default_factory=list)
+    run: list[tuple[Job, Deliver]] = field(default_factory=list)
+
+
+def _straight(call: Callable[[], None]) -> None:
+    call()
+
+
+class Engine:
+    """Runs jobs on worker threads, each with its own clone of the model.
+
+    Every job submitted is answered once, with `Logits` or `Failed`, unless `cancel`
+    returned it. Windows of one stream are answered in order. All methods may be
+    called from any thread; none but `start` and `stop` blocks.
+
+    Args:
+        model: stays the caller's; the engine closes only its clones.
+        config: workers, batches and bounds.
+        crossing: carries each answer to where it is wanted, for example
+            `loop.call_soon_threadsafe`; by default `deliver` is called by the worker.
+        clock: seconds, the one that deadlines are on.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        config: EngineConfig,
+        *,
+        crossing: Crossing = _straight,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._model = model
+        self._crossing = crossing
+        self._clock = clock
+        self._workers = config.workers or _worker_count(model)
+        self._max_batch = min(config.max_batch, model.max_batch)
+        self._change = threading.Condition()  # guards everything below
+        self._state = State.NEW
+        self._threads: list[threading.Thread] = []
+        self._warming = self._workers
+        self._measured: list[Measured] = []
+        self._broken: BaseException | None = None
+        self._delivers: dict[Job, Deliver] = {}
+        self._tally = Tally()
+        self._schedule = Schedule(
+            Batching(model.geometry, self._max_batch, model.pads),
+            Costs(),
+            workers=self._workers,
+            queue_s=config.queue_s,
+        )
+
+    # --- life --------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the workers and warm them up; return when the costs are measured.
+
+        Raises:
+            ModelError: the model does not run, or `stop` was called meanwhile.
+            RuntimeError: the engine was started before.
+        """
+        with self._change:
+            if self._state is not State.NEW:
+                raise RuntimeError(f"an engine starts once, this one is {self.state}")
+            self._state = State.WARMING
+        try:
+            for number in range(self._workers):
+                work = partial(self._work, self._model.clone())
+                name = f"inference-{number}"
+                thread = threading.Thread(target=work, name=name, daemon=True)
+                self._threads.append(thread)
+                thread.start()
+        except Exception as error:  # the model cannot be cloned
+            self._break(error)
+        with self._change:
+            self._change.wait_for(lambda: self._state is not State.WARMING)
+            warm = self._state is State.RUNNING
+        if not warm:
+            self.stop()
+            reason = "it was stopped" if self._broken is None else repr(self._broken)
+            raise ModelError(f"the engine did not warm up: {reason}") from self._broken
+
+    def stop(self) -> None:
+        """Let running passes end and fail the jobs that wait; join the workers.
+
+        May be called at any time and again; answers are handed over before the
+        first call returns.
+        """
+        with self._change:
+            self._state = State.STOPPED
+            left = self._claim(self._schedule.clear())
+            threads = list(self._threads)
+            self._change.notify_all()
+        for thread in threads:
+            if thread is not threading.current_thread() and thread.ident is not None:
+                thread.join()
+        # Only now, so that a stream's failed window comes after its last good one.
+        for job, deliver in left:
+            error = Overloaded(f"the engine stopped; {len(left)} jobs were not run")
+            self._hand_over(deliver, Failed(job, error))
+
+    @property
+    def state(self) -> str:
+        """The engine's state in words."""
+        return self._state.value
+
+    @property
+    def warm(self) -> bool:
+        """All workers have run the model, and take jobs."""
+        return self._state is State.RUNNING
+
+    # --- jobs --------------------------------------------------------------
+
+    def submit(self, job: Job, deliver: Deliver) -> None:
+        """Have a job run; its answer comes to `deliver`, refusals too."""
+        refusal: Overloaded | None = None
+        with self._change:
+            if self._state is State.RUNNING:
+                try:
+                    self._schedule.add(job)
+                except Overloaded as error:
+                    refusal = error
+                else:
+                    self._delivers[job] = deliver
+                    self._change.notify()
+            else:
+                refusal = Overloaded(f"the engine is {self.state}")
+            if refusal is not None:
+                self._tally.refused += 1
+        if refusal is not None:
+            self._hand_over(deliver, Failed(job, refusal))
+
+    def cancel(self, cancel: Cancel) -> tuple[Job, ...]:
+        """Forget the jobs that have not begun; return them, they get no answer."""
+        with self._change:
+            jobs = self._schedule.cancel(cancel)
+            self._claim(jobs)
+            self._tally.cancelled += len(jobs)
+            return jobs
+
+    def admit(self) -> None:
+        """Is there room for one more stream?
+
+        Raises:
+            Overloaded: the engine is not running, or too much audio is late.
+        """
+        with self._change:
+            if self._state is not State.RUNNING:
+                raise Overloaded(f"the engine is {self.state}")
+            self._schedule.admit(self._clock())
+
+    # --- what passes cost --------------------------------------------------
+
+    @property
+    def costs(self) -> Costs:
+        """Seconds of a pass by its length, as measured and since observed."""
+        with self._change:
+            return self._schedule.costs
+
+    def full_pass_limit(self, budget_s: float) -> int:
+        """Most samples, in whole strides, of a pass within half of `budget_s`."""
+        stride = self._model.geometry.stride
+        return self.costs.longest(budget_s / 2) // stride * stride
+
+    def least_budget_s(self, samples: int) -> float:
+        """Least budget that windows of `samples` can keep: twice their pass.
+
+        A window waits for one pass that has begun, then for its own.
+        """
+        return 2 * self.costs.seconds(samples)
+
+    def limit_passes(self, smallest_budget_s: float) -> None:
+        """Begin no full pass and no larger batch longer than half of this.
+
+        Args:
+            smallest_budget_s: of the streams now open; infinite for none.
+        """
+        with self._change:
+            self._schedule.longest_s = smallest_budget_s / 2
+            self._change.notify_all()
+
+    @property
+    def stats(self) -> EngineStats:
+        """How the engine stands now."""
+        with self._change:
+            return self._tally.stats(self._schedule, self._workers, self._clock())
+
+    # --- a worker ----------------------------------------------------------
+
+    def _work(self, model: Model) -> None:
+        try:
+            if self._warm_up(model):
+                while (turn := self._next_turn()) is not None:
+                    self._take_turn(model, turn)
+        finally:
+            model.close()
+
+    def _warm_up(self, model: Model) -> bool:
+        """Measure along with the other workers, as busy as it will be."""
+        try:
+            measured = _measure(model, self._max_batch, self._clock)
+        except BaseException as error:  # any failure here is start's to raise
+            self._break(error)
+            return False
+        with self._change:
+            self._measured += measured
+            self._warming -= 1
+            if self._warming == 0 and self._state is State.WARMING:
+                self._schedule.costs = Costs.fit(self._measured)
+                self._state = State.RUNNING
+                self._change.notify_all()
+            self._change.wait_for(lambda: self._state is not State.WARMING)
+        return True
+
+    def _break(self, error: BaseException) -> None:
+        with self._change:
+            self._broken = error
+            self._state = State.STOPPED
+            self._change.notify_all()
+
+    def _next_turn(self) -> _Turn | None:
+        """Wait for something to do; None when the engine stops."""
+        with self._change:
+            while self._state is State.RUNNING:
+                now = self._clock()
+                given_up = self._schedule.give_up(now)
+                run = self._schedule.take(now)
+                if run or given_up:
+                    self._tally.given_up += len(given_up)
+                    self._tally.busy += bool(run)
+                    return _Turn(self._claim(given_up), self._claim(run))
+                wake_at = self._schedule.wake_at()
+                wait = _LONGEST_WAIT_S if wake_at is None else wake_at - now
+                self._change.wait(min(max(wait, 0.0), _LONGEST_WAIT_S))
+            return None
+
+    def _take_turn(self, model: Model, turn: _Turn) -> None:
+        for job, deliver in turn.given_up:
+            error = Overloaded("the full pass could not be done by its deadline")
+            self._hand_over(deliver, Failed(job, error))
+        if not turn.run:
+            return
+        jobs = [job for job, _ in turn.run]
+        began = self._clock()
+        answers = run_pass(model, jobs)
+        ended = self._clock()
+        # Handed over before the schedule may begin the stream's next window.
+        for (_, deliver), answer in zip(turn.run, answers, strict=True):
+            self._hand_over(deliver, answer)
+        failed = sum(isinstance(answer, Failed) for answer in answers)
+        with self._change:
+            self._schedule.done(jobs)
+            self._tally.failed += failed
+            self._tally.passed(jobs, ended - began, ended)
+            if not failed:
+                longest = max(len(job.window.samples) for job in jobs)
+                done = Measured(longest, len(jobs), ended - began)
+                self._schedule.costs = self._schedule.costs.observed(done)
+            self._change.notify_all()
+
+    def _claim(self, jobs: Sequence[Job]) -> list[tuple[Job, Deliver]]:
+        """Jobs that left the schedule, each with where its answer goes."""
+        return [(job, self._delivers.pop(job)) for job in jobs]
+
+    def _hand_over(self, deliver: Deliver, answer: Answer) -> None:
+        try:
+            self._crossing(partial(deliver, answer))
+        except Exception:  # a closed event loop, a reader's bug: not the worker's end
+            _log.exception("an answer could not be handed over")
+            with self._change:
+                self._tally.undelivered += 1
+
+
+def _measure(
+    model: Model, max_batch: int, clock: Callable[[], float]
+) -> list[Measured]:
+    """Time passes of growing length, alone and in whole batches."""
+    noise = np.random.default_rng(0)
+    measured: list[Measured] = []
+    for seconds in _WARM_LENGTHS_S:
+        samples = model.geometry.samples_of_ms(round(seconds * 1_000))
+        window = noise.standard_normal(samples).astype(np.float32)
+        spent = 0.0
+        for batch in sorted({1, max_batch if seconds <= _WARM_BATCH_S else 1}):
+            forward(model, [window] * batch)  # allocates; its time says little
+            for _ in range(_WARM_PASSES):
+                began = clock()
+                forward(model, [window] * batch)
+                spent = clock() - began
+                measured.append(Measured(samples, batch, spent))
+        if spent > _WARM_ENOUGH_S:
+            break
+    return measured
+
+
+def _worker_count(model: Model) -> int:
+    """One a core where batches gain nothing, that is on a CPU; else one."""
+    if model.max_batch > 1:
+        return 1
+    if hasattr(os, "sched_getaffinity"):  # the cores that are ours, not the machine's
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

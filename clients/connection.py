@@ -27,10 +27,14 @@ from clients.stream import Stream
 __all__ = ["connect", "endpoint"]
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-REJECTIONS = {
+# By HTTP status, and by code where the refusal comes as a message.
+REJECTIONS: dict[int | str, type[errors.Rejected]] = {
     400: errors.BadRequest,
     401: errors.Unauthorized,
     503: errors.Overloaded,
+    "bad_request": errors.BadRequest,
+    "unauthorized": errors.Unauthorized,
+    "overloaded": errors.Overloaded,
 }
 
 
@@ -164,7 +168,7 @@ async def _first(socket: ClientConnection, timeout_s: float) -> Ready:
         case Ready():
             return event
         case Refused(code, message):
-            raise errors.Rejected(message, code=code)
+            raise REJECTIONS.get(code, errors.Rejected)(message, code=code)
         case _:
             raise errors.ProtocolBroken(f"{type(event).__name__} came before ready")
 

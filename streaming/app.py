@@ -1,0 +1,171 @@
+"""The composition root: config -> model -> engine -> server.
+
+The only place that knows them all. `serve` runs until it is told to stop;
+`running` does the same for a block of code, for tests, the demo and benchmarks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import (
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
+from dataclasses import dataclass
+from functools import cache
+
+from streaming.config import Config, GateConfig, StreamConfig
+from streaming.core.facts import ModelFacts
+from streaming.core.session import Session
+from streaming.engine import Engine
+from streaming.models.loading import load_model
+from streaming.models.model import Model
+from streaming.models.vad import Detector, load_detector
+from streaming.server.backend import Backend
+from streaming.server.server import Server
+
+__all__ = ["Running", "facts_of", "running", "serve"]
+
+_log = logging.getLogger("wavestitch")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that is warm.
+
+    Attributes:
+        url: `ws://HOST:PORT`; the native protocol is at its `/v1/stream`.
+        http_url: `http://HOST:PORT`, for `/healthz`, `/readyz` and `/metrics`.
+        server: the door.
+        engine: what is behind it.
+        facts: the model it runs.
+    """
+
+    url: str
+    http_url: str
+    server: Server
+    engine: Engine
+    facts: ModelFacts
+
+
+def facts_of(model: Model) -> ModelFacts:
+    """A loaded model in data."""
+    return ModelFacts(
+        name=model.name,
+        language=model.language,
+        geometry=model.geometry,
+        vocabulary=model.vocabulary,
+        normalise=model.normalise,
+        temperature=model.temperature,
+    )
+
+
+async def serve(
+    config: Config,
+    *,
+    ready: Callable[[str], None] | None = None,
+    stop: asyncio.Event | None = None,
+) -> None:
+    """Serve until told to stop, then drain.
+
+    Args:
+        config: everything.
+        ready: called with the url once the model is warm.
+        stop: set to stop; None listens for SIGTERM and SIGINT instead, a second
+            of which ends the drain at once.
+
+    Raises:
+        ConfigError, ModelError: the model cannot be loaded.
+        OSError: the address cannot be bound.
+    """
+    server = Server(config)
+    signalled = stop is None
+    stop = asyncio.Event() if stop is None else stop
+    with _signals(stop, server) if signalled else nullcontext():
+        async with _serving(config, server, None) as run:
+            if ready is not None:
+                ready(run.url)
+            await stop.wait()
+            await server.drain()
+
+
+@asynccontextmanager
+async def running(
+    config: Config | None = None, *, model: Model | None = None
+) -> AsyncIterator[Running]:
+    """A warm server for a block of code; no drain at its end.
+
+    Args:
+        config: everything; by default any free port of this machine.
+        model: used instead of the one the config names; stays the caller's.
+    """
+    config = config or Config()
+    async with _serving(config, Server(config), model) as run:
+        yield run
+
+
+@asynccontextmanager
+async def _serving(
+    config: Config, server: Server, given: Model | None
+) -> AsyncIterator[Running]:
+    crossing = asyncio.get_running_loop().call_soon_threadsafe
+    async with AsyncExitStack() as undo:
+        undo.push_async_callback(server.close)
+        await server.listen()  # a port that is taken is known before a long load
+        model = given
+        if model is None:
+            model = await asyncio.to_thread(load_model, config.model)
+            undo.callback(model.close)
+        engine = Engine(model, config.engine, crossing=crossing)
+        undo.push_async_callback(asyncio.to_thread, engine.stop)
+        undo.push_async_callback(server.close)  # before the engine that it uses
+        await asyncio.to_thread(engine.start)
+        facts = facts_of(model)
+        server.open(Backend(facts, engine, _session_maker(facts)))
+        _log.info("listening on %s", server.url)
+        http_url = server.url.replace("ws://", "http://", 1)
+        yield Running(server.url, http_url, server, engine, facts)
+
+
+def _session_maker(facts: ModelFacts) -> Callable[[StreamConfig, int, int], Session]:
+    """What opens a session: its detectors share what they can."""
+    rate = facts.geometry.sample_rate
+
+    @cache  # of the settings that a client can choose there are four
+    def detector(vad: str, vad_mode: int) -> Detector:
+        return load_detector(GateConfig(vad=vad, vad_mode=vad_mode), rate)
+
+    def open_session(config: StreamConfig, first: int, full_pass_limit: int) -> Session:
+        vad = detector(config.gate.vad, config.gate.vad_mode)
+        return Session(config, facts, first, vad, full_pass_limit)
+
+    return open_session
+
+
+@contextmanager
+def _signals(stop: asyncio.Event, server: Server) -> Iterator[None]:
+    """SIGTERM and SIGINT stop; a second one hurries the drain."""
+    loop = asyncio.get_running_loop()
+
+    def heard() -> None:
+        if stop.is_set():
+            server.hurry()
+        stop.set()
+
+    taken = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Not on Windows, and not off the main thread.
+        with suppress(NotImplementedError, RuntimeError, ValueError):
+            loop.add_signal_handler(number, heard)
+            taken.append(number)
+    try:
+        yield
+    finally:
+        for number in taken:
+            loop.remove_signal_handler(number)

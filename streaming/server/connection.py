@@ -1,0 +1,182 @@
+"""The two tasks of a connection: one always reads, one writes.
+
+Reads feed the stream, which feeds the engine; the writer takes from the bounded
+outbox, pings, and gives up on a reader that takes nothing. Knows no audio.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import suppress
+
+from websockets.asyncio.server import broadcast
+from websockets.exceptions import ConnectionClosed
+
+from streaming.config import AudioFormat, LimitConfig
+from streaming.errors import BadRequest, Unresponsive, WavestitchError
+from streaming.events import Audio, Final, Partial, Refused
+from streaming.protocols.adapter import Adapter
+from streaming.server.door import Door
+from streaming.server.metrics import Metrics
+from streaming.server.outbox import Closing, Outgoing
+from streaming.server.stream import Stream
+
+__all__ = ["Connection"]
+
+# One long message must not hold the loop for longer than this much audio takes
+# to be gated, nor jump past the backlog bound.
+_SLICE_S = 0.5
+
+# A reader that took nothing for send_timeout_s may still wake up and read why.
+_GRACE_S = 2.0
+
+
+class Connection:
+    """A websocket and the stream it carries."""
+
+    def __init__(
+        self,
+        door: Door,
+        adapter: Adapter,
+        stream: Stream,
+        limits: LimitConfig,
+        metrics: Metrics,
+    ) -> None:
+        self._door = door
+        self._adapter = adapter
+        self._stream = stream
+        self._limits = limits
+        self._metrics = metrics
+        self._loop = asyncio.get_running_loop()
+        self._pong: asyncio.Future[float] | None = None
+        self._ping_at = self._loop.time() + limits.ping_interval_s
+        self._pong_due = float("inf")
+        door.last_words = lambda error: adapter.send(Refused(error))
+
+    async def run(self) -> None:
+        """Serve until the connection is closed; the stream may live on."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._listen())
+                tasks.create_task(self._speak())
+        finally:
+            self._stream.lose()
+
+    # --- read --------------------------------------------------------------
+
+    async def _listen(self) -> None:
+        with suppress(ConnectionClosed):
+            while True:
+                await self._hear(await self._door.recv())
+        self._stream.lose()
+
+    async def _hear(self, message: str | bytes) -> None:
+        stream = self._stream
+        if stream.outbox.closed:
+            return  # an error is on its way out; what comes after it is not read
+        try:
+            event = self._adapter.receive(message)
+        except BadRequest as error:
+            stream.answer(Refused(error, fatal=False))
+            return
+        except WavestitchError as error:
+            stream.refuse(error)
+            return
+        if not isinstance(event, Audio):
+            stream.receive(event)
+            return
+        for number, piece in enumerate(_slices(event.data, stream.config.audio)):
+            if number:
+                await asyncio.sleep(0)
+            stream.receive(Audio(piece))
+            await stream.room()
+
+    # --- write -------------------------------------------------------------
+
+    async def _speak(self) -> None:
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout_at(min(self._ping_at, self._pong_due)):
+                        item = await self._stream.outbox.take()
+                except TimeoutError:
+                    await self._pulse()
+                    continue
+                if isinstance(item, Closing):
+                    await self._door.close(item.code, item.reason)
+                    return
+                await self._send(item)
+        except TimeoutError:
+            await self._give_up()
+        except ConnectionClosed:
+            pass
+
+    async def _send(self, item: Outgoing) -> None:
+        """Write an event.
+
+        Raises:
+            TimeoutError: the client takes nothing.
+        """
+        for message in self._adapter.send(item.event):
+            async with asyncio.timeout(self._limits.send_timeout_s):
+                await self._door.send(message)
+        if item.since is None:
+            return
+        latency = self._loop.time() - item.since
+        match item.event:
+            case Partial():
+                self._metrics.partial_latency.observe(latency)
+            case Final():
+                self._metrics.finalization_latency.observe(latency)
+            case _:
+                pass
+
+    async def _pulse(self) -> None:
+        """Ping, or see whether the last ping was answered."""
+        now = self._loop.time()
+        if self._pong is None or self._pong.done():
+            self._pong_due = float("inf")
+            if now >= self._ping_at:
+                async with asyncio.timeout(self._limits.send_timeout_s):
+                    self._pong = asyncio.ensure_future(await self._door.ping())
+                self._ping_at = now + self._limits.ping_interval_s
+                self._pong_due = now + self._limits.ping_timeout_s
+            return
+        self._ping_at = max(self._ping_at, now + self._limits.ping_interval_s)
+        if now < self._pong_due:
+            return
+        # While the socket waits for the backlog its pongs wait too.
+        resumed_at = now if self._stream.paused else self._stream.resumed_at
+        self._pong_due = resumed_at + self._limits.ping_timeout_s
+        if now >= self._pong_due:
+            self._stream.refuse(
+                Unresponsive(f"no pong came in {self._limits.ping_timeout_s:g} s")
+            )
+            self._pong_due = float("inf")
+
+    async def _give_up(self) -> None:
+        """Write why without waiting, and leave a moment to read it."""
+        self._stream.refuse(
+            Unresponsive(
+                f"nothing that was sent was taken for {self._limits.send_timeout_s:g} s"
+            )
+        )
+        with suppress(TimeoutError, ConnectionClosed):
+            async with asyncio.timeout(_GRACE_S):
+                item = await self._stream.outbox.take()
+                while isinstance(item, Outgoing):
+                    for message in self._adapter.send(item.event):
+                        broadcast([self._door], message)
+                    item = await self._stream.outbox.take()
+                await self._door.close(item.code, item.reason)
+        self._door.transport.abort()
+
+
+def _slices(data: bytes, audio: AudioFormat) -> Iterator[bytes]:
+    size = int(_SLICE_S * audio.sample_rate) * audio.channels * audio.encoding.width
+    if len(data) <= size:
+        yield data
+        return
+    for start in range(0, len(data), size):
+        yield data[start : start + size]

@@ -1,0 +1,138 @@
+"""What the server counts, in Prometheus' words.
+
+A registry of its own, so that several servers live in one process. Names and
+definitions are those of the measures that the benchmarks print.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from streaming.core.tally import EngineStats
+
+__all__ = ["CONTENT_TYPE_LATEST", "Metrics"]
+
+_LATENCY_S = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+
+# name, what it says, field of the engine's stats
+_GAUGES = (
+    ("queue_windows", "Jobs that wait for the model.", "waiting"),
+    ("queue_seconds", "Seconds of audio that wait for the model.", "waiting_s"),
+    ("late_seconds", "Of them, seconds past their deadline.", "late_s"),
+    ("inference_busy", "Passes that run now.", "busy"),
+    ("inference_workers", "Passes that may run at once.", "workers"),
+)
+_COUNTERS = (
+    ("inference_seconds", "Seconds in passes, all workers.", "inference_s"),
+    ("windows", "Windows done.", "windows"),
+    ("windows_late", "Windows that ended past their deadline.", "windows_late"),
+    ("full_passes", "Full passes done.", "full_passes"),
+    ("full_passes_given_up", "Full passes not in time.", "given_up"),
+    ("jobs_failed", "Jobs that the model failed.", "failed"),
+    ("jobs_cancelled", "Jobs not wanted any more.", "cancelled"),
+    ("jobs_refused", "Jobs not taken.", "refused"),
+)
+
+
+class Metrics:
+    """The instruments of one server."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry(auto_describe=True)
+        self.connections = self._gauge("connections_open", "Open websockets.")
+        self.streams = self._gauge(
+            "streams_open", "Audio channels in work, those cut off but undecoded too."
+        )
+        self.refused = self._counter(
+            "connections_refused", "Connections refused, by reason.", "reason"
+        )
+        self.ended = self._counter(
+            "sessions_ended", "Sessions ended, by how.", "reason"
+        )
+        self.received = self._counter(
+            "audio_received_seconds", "Audio received, all channels."
+        )
+        self.decoded = self._counter("audio_decoded_seconds", "Audio decoded.")
+        self.gated = self._counter("audio_gated_seconds", "Audio that was not speech.")
+        self.dropped = self._counter(
+            "audio_dropped_seconds", "Audio dropped, by reason.", "reason"
+        )
+        self.finals = self._counter("finals", "Finals, by how they were made.", "pass")
+        self.undelivered = self._counter(
+            "finals_undelivered", "Finals made after their connection was lost."
+        )
+        self.coalesced = self._counter(
+            "partials_coalesced", "Partials replaced by a newer one before sending."
+        )
+        self.partial_latency = self._histogram(
+            "partial_latency_seconds",
+            "Arrival of the last sample a partial covers to that partial sent.",
+            _LATENCY_S,
+        )
+        self.finalization_latency = self._histogram(
+            "finalization_latency_seconds",
+            "Arrival of the end of speech to its final sent, hangover included.",
+            _LATENCY_S,
+        )
+        self.lateness = self._histogram(
+            "lateness_seconds", "Results past their deadline by; 0 in time.", _LATENCY_S
+        )
+
+    def watch(self, stats: Callable[[], EngineStats]) -> None:
+        """Report the engine too, asking it at each scrape."""
+        self.registry.register(_EngineCollector(stats))
+
+    def text(self) -> str:
+        """All of it in the exposition format."""
+        return generate_latest(self.registry).decode()
+
+    def _gauge(self, name: str, about: str) -> Gauge:
+        return Gauge(f"wavestitch_{name}", about, registry=self.registry)
+
+    def _counter(self, name: str, about: str, *labels: str) -> Counter:
+        return Counter(f"wavestitch_{name}", about, labels, registry=self.registry)
+
+    def _histogram(
+        self, name: str, about: str, buckets: tuple[float, ...]
+    ) -> Histogram:
+        return Histogram(
+            f"wavestitch_{name}", about, buckets=buckets, registry=self.registry
+        )
+
+
+class _EngineCollector(Collector):
+    """The engine's own counts, as it has them at the scrape."""
+
+    def __init__(self, stats: Callable[[], EngineStats]) -> None:
+        self._stats = stats
+
+    def collect(self) -> Iterator[Metric]:
+        stats = self._stats()
+        for name, about, field in _GAUGES:
+            value = getattr(stats, field)
+            yield GaugeMetricFamily(f"wavestitch_{name}", about, value=value)
+        for name, about, field in _COUNTERS:
+            value = getattr(stats, field)
+            yield CounterMetricFamily(f"wavestitch_{name}", about, value=value)
+        counts = accumulate(passes for _, passes in stats.batch_sizes)
+        sizes = [f"{size:.1f}" for size, _ in stats.batch_sizes]
+        buckets = [*zip(sizes, counts, strict=True), ("+Inf", stats.passes)]
+        windows = sum(size * passes for size, passes in stats.batch_sizes)
+        yield HistogramMetricFamily(
+            "wavestitch_batch_size", "Windows in a pass.", buckets, sum_value=windows
+        )
+
+    def describe(self) -> list[Metric]:
+        """Nothing beforehand: the engine may not be there yet."""
+        return []

@@ -1,0 +1,395 @@
+"""One session at work: its events in, its jobs to the engine, its words out.
+
+Outlives its connection: what was received is decoded, made final and counted
+whether or not somebody still listens. This is where a resume will attach a new
+connection. Knows no sockets and no dialect but how it says an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from streaming.config import LimitConfig, StreamConfig
+from streaming.engine import Answer, Engine, Failed
+from streaming.errors import IdleTimeout, TooBig, Unresponsive, WavestitchError
+from streaming.events import (
+    Audio,
+    Cancel,
+    ClientEvent,
+    Configure,
+    Configured,
+    Effect,
+    Final,
+    Finish,
+    Finished,
+    Flush,
+    Flushed,
+    Job,
+    Partial,
+    Refused,
+    ServerEvent,
+    Totals,
+)
+from streaming.protocols.adapter import Refusal
+from streaming.server.arrivals import Arrivals
+from streaming.server.backend import Talk
+from streaming.server.metrics import Metrics
+from streaming.server.outbox import Outbox
+
+__all__ = ["NORMAL", "Stream", "Surroundings"]
+
+NORMAL, GOING_AWAY = 1000, 1001
+
+_log = logging.getLogger("wavestitch")
+
+# A timer is never armed for less: a session that asks for the past twice in a
+# row must not spin the loop.
+_SHORTEST_SLEEP_S = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all streams of a server share.
+
+    Attributes:
+        engine: runs their jobs.
+        limits: what each may ask.
+        metrics: where they count.
+        clock: seconds, the engine's too.
+        refusal: says an error in the stream's dialect.
+        on_budget: called when a stream's budget has changed, or it has ended.
+    """
+
+    engine: Engine
+    limits: LimitConfig
+    metrics: Metrics
+    clock: Callable[[], float]
+    refusal: Callable[[Exception], Refusal]
+    on_budget: Callable[[], None]
+
+
+class Stream:
+    """A session, one or two channels, and what it has to say.
+
+    Args:
+        session: its pure half.
+        config: what the client asked for.
+        first: engine-wide number of its first channel.
+        around: what it shares with the others.
+        on_end: called once, when nothing of it is pending.
+    """
+
+    def __init__(
+        self,
+        session: Talk,
+        config: StreamConfig,
+        first: int,
+        around: Surroundings,
+        on_end: Callable[[], None],
+    ) -> None:
+        self.config = config
+        self.budget_ms = config.budget_ms
+        self.outbox = Outbox(around.limits.max_unsent)
+        self.ended = False
+        self.resumed_at = float("-inf")
+        self._session = session
+        self._numbers = range(first, first + config.audio.channels)
+        self._around = around
+        self._on_end = on_end
+        self._loop = asyncio.get_running_loop()
+        self._attached = True
+        self._finishing = False
+        self._reason = "lost"
+        self._close = (NORMAL, "")
+        self._farewell: Exception | None = None
+        self._owed: deque[type[Flushed | Configured] | Refused] = deque()
+        self._jobs: set[Job] = set()
+        self._arrivals = Arrivals(config.audio)
+        self._counted = tuple(Totals() for _ in self._numbers)
+        self._active_at = around.clock()
+        self._timer: asyncio.TimerHandle | None = None
+        self._roomy = asyncio.Event()
+        self._roomy.set()
+        # Less than one window with all its paddings can never be decoded.
+        window, gate = config.window, config.gate
+        least_ms = window.hop_ms + window.right_ms + gate.pre_roll_ms + 1_000
+        self._backlog_s = max(around.limits.backlog_s, least_ms / 1_000)
+        around.metrics.streams.inc(config.audio.channels)
+        self._arm()
+
+    # --- from the connection -----------------------------------------------
+
+    @property
+    def paused(self) -> bool:
+        """So much is undecoded that the socket is not read."""
+        return not self._roomy.is_set()
+
+    @property
+    def listening(self) -> bool:
+        """What the client sends is still wanted."""
+        return not (self._finishing or self.outbox.closed)
+
+    def receive(self, event: ClientEvent) -> None:
+        """Take an event of the client."""
+        if not self.listening:
+            return
+        now = self._around.clock()
+        self._active_at = now
+        match event:
+            case Audio():
+                self._arrivals.add(len(event.data), now)
+                if self._arrivals.seconds > self._around.limits.max_stream_s:
+                    self._overstay()
+                    return
+            case Flush():
+                self._owed.append(Flushed)
+            case Configure():
+                self._owed.append(Configured)
+            case Finish():
+                self._finishing = True
+            case _:
+                pass
+        self._step(lambda: self._session.receive(event, now))
+
+    async def room(self) -> None:
+        """Wait until so much is decoded that more may be read."""
+        if not self.paused:
+            return
+        await self._roomy.wait()
+        self.resumed_at = self._active_at = self._around.clock()
+        self._arm()
+
+    def answer(self, refused: Refused) -> None:
+        """Refuse a command at its place: after the answers still owed."""
+        self._active_at = self._around.clock()
+        if self._owed:
+            self._owed.append(refused)
+        else:
+            self._tell(refused)
+
+    def refuse(self, error: Exception) -> None:
+        """End the conversation with an error; what was received is made final."""
+        if self.outbox.closed:
+            return
+        refusal = self._around.refusal(error)
+        if refusal.status == 500:
+            _log.error("a stream failed", exc_info=error)
+        self._reason = refusal.code
+        if isinstance(error, Unresponsive):
+            self.outbox.clear()  # who takes nothing is not sent the rest
+        self.outbox.put(Refused(error))
+        self.outbox.close(refusal.close, refusal.code)
+        self._abandon()
+
+    def finish(self, code: int, reason: str, error: Exception | None = None) -> None:
+        """End it by the server: the finals, the totals, then close so."""
+        if not self.outbox.closed:
+            self._close, self._farewell = (code, reason), error
+            self._reason = reason
+        if self.listening:
+            self._finishing = True
+            now = self._around.clock()
+            self._step(lambda: self._session.receive(Finish(), now))
+
+    def lose(self) -> None:
+        """The connection is gone."""
+        self._attached = False
+        self.outbox.clear()
+        self.outbox.close(NORMAL)
+        self._abandon()
+
+    # --- from the engine ---------------------------------------------------
+
+    def _answered(self, answer: Answer) -> None:
+        now = self._around.clock()
+        self._jobs.discard(answer.job)
+        if isinstance(answer, Failed):
+            self._step(lambda: self._session.failed(answer.job, answer.error, now))
+            return
+        lateness = max(0.0, now - answer.job.deadline)
+        self._around.metrics.lateness.observe(lateness)
+        self._step(lambda: self._session.decoded(answer, now))
+
+    # --- steps of the session ----------------------------------------------
+
+    def _step(self, step: Callable[[], list[Effect]]) -> None:
+        if self.ended:
+            return
+        try:
+            self._apply(step())
+        except WavestitchError as error:
+            self.refuse(error)
+        except Exception as error:
+            self._break(error)
+        self._after()
+
+    def _apply(self, effects: list[Effect]) -> None:
+        engine = self._around.engine
+        fatal: Exception | None = None
+        for effect in effects:
+            match effect:
+                case Job():
+                    self._jobs.add(effect)
+                    engine.submit(effect, self._answered)
+                case Cancel():
+                    self._jobs.difference_update(engine.cancel(effect))
+                case Refused(error=error, fatal=True):
+                    fatal = error
+                case _:
+                    self._tell(effect)
+        if fatal is not None:
+            self.refuse(fatal)
+
+    def _after(self) -> None:
+        if self.ended:
+            return
+        self._count()
+        if self.outbox.full:
+            self.refuse(
+                Unresponsive(
+                    f"more than {self._around.limits.max_unsent} messages wait to be "
+                    "taken: read them as they come"
+                )
+            )
+        if self._session.finished:
+            self._end()
+        elif self._session.backlog_s > self._backlog_s:
+            self._roomy.clear()
+        else:
+            self._roomy.set()
+        self._arm()
+
+    def _abandon(self) -> None:
+        if self.ended or self._finishing:
+            return
+        self._finishing = True
+        now = self._around.clock()
+        self._step(lambda: self._session.abandon(now))
+
+    def _overstay(self) -> None:
+        longest = self._around.limits.max_stream_s
+        error = TooBig(f"a stream may last {longest:g} s: go on in a new one")
+        self.finish(self._around.refusal(error).close, "too_big", error)
+
+    def _break(self, error: Exception) -> None:
+        """A bug in our own code: this session can only be cut off."""
+        self.refuse(error)
+        for job in list(self._jobs):
+            self._around.engine.cancel(Cancel(job.stream, job.utterance))
+        self._end()
+
+    def _end(self) -> None:
+        if self.ended:
+            return
+        self.ended = True
+        self._count(final=True)
+        self._roomy.set()
+        self.outbox.close(*self._close)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._around.metrics.streams.dec(self.config.audio.channels)
+        self._around.metrics.ended.labels(self._reason).inc()
+        self._on_end()
+        self._around.on_budget()
+
+    # --- to the client -----------------------------------------------------
+
+    def _tell(self, event: ServerEvent) -> None:
+        metrics = self._around.metrics
+        since = None
+        match event:
+            case Partial():
+                since = self._arrivals.at(event.end)
+            case Final():
+                since = self._arrivals.at(event.end)
+                metrics.finals.labels(event.made_by.value).inc()
+                if not self._attached:
+                    metrics.undelivered.inc()
+            case Finished():
+                if self._attached and not self.outbox.closed:
+                    self._reason = self._close[1] or "finished"
+            case Configured():
+                self.budget_ms = event.budget_ms
+                self._around.on_budget()
+            case _:
+                pass
+        self.outbox.put(event, since)
+        if isinstance(event, Finished) and self._farewell is not None:
+            self.outbox.put(Refused(self._farewell))
+        if isinstance(event, Flushed | Configured):
+            self._settle(type(event))
+
+    def _settle(self, answer: type[Flushed | Configured]) -> None:
+        """An answer is given: give the refusals that waited for it too."""
+        if self._owed and self._owed[0] is answer:
+            self._owed.popleft()
+        while self._owed and isinstance(refused := self._owed[0], Refused):
+            self._owed.popleft()
+            self._tell(refused)
+
+    # --- time --------------------------------------------------------------
+
+    def _idle_at(self) -> float | None:
+        if not self.listening or self.paused:
+            return None
+        return self._active_at + self._around.limits.idle_timeout_s
+
+    def _arm(self) -> None:
+        """Set the timer; one that is early anyway is left to set itself anew."""
+        if self.ended or self.paused:
+            return
+        times = [t for t in (self._session.wake_at(), self._idle_at()) if t is not None]
+        if not times:
+            return
+        delay = max(min(times) - self._around.clock(), _SHORTEST_SLEEP_S)
+        when = self._loop.time() + delay
+        if self._timer is not None:
+            if self._timer.when() <= when:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(when, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        if self.ended or self.paused:
+            return
+        now = self._around.clock()
+        idle_at, wake_at = self._idle_at(), self._session.wake_at()
+        if idle_at is not None and idle_at <= now:
+            idle_s = self._around.limits.idle_timeout_s
+            self.refuse(
+                IdleTimeout(
+                    f"neither audio nor keepalive came for {idle_s:g} s: "
+                    'send {"type":"keepalive"} to hold an idle stream open'
+                )
+            )
+        elif wake_at is not None and wake_at <= now:
+            self._step(lambda: self._session.wake(now))
+        self._arm()
+
+    # --- accounts ----------------------------------------------------------
+
+    def _count(self, *, final: bool = False) -> None:
+        """Add what the totals have grown by, in seconds."""
+        metrics, rate = self._around.metrics, self.config.audio.sample_rate
+        totals = self._session.totals
+        for now, before in zip(totals, self._counted, strict=True):
+            if now == before:
+                continue
+            metrics.received.inc((now.received - before.received) / rate)
+            metrics.decoded.inc((now.decoded - before.decoded) / rate)
+            metrics.gated.inc((now.gated - before.gated) / rate)
+            dropped = (now.dropped - before.dropped) / rate
+            metrics.dropped.labels("session").inc(dropped)
+        self._counted = totals
+        if not final:
+            return
+        for now in totals:
+            told = now.decoded + now.gated + now.dropped
+            pending = now.received + now.concealed - told
+            if pending > 0:  # cut off by a bug of ours
+                metrics.dropped.labels("failure").inc(pending / rate)

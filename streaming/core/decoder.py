@@ -106,6 +106,30 @@ class Decoder:
         """
         return self._cut
 
+    @property
+    def kept_samples(self) -> int:
+        """Samples of the hops taken so far, the cut included once there is one."""
+        return self._kept_samples
+
+    @property
+    def spoken_end(self) -> int | None:
+        """The sample after the last label heard in kept rows; None before text.
+
+        From the utterance's first, a multiple of the stride.
+        """
+        steps = self._kept.spoken_end
+        return None if steps is None else steps * self._geometry.stride
+
+    @property
+    def kept_samples(self) -> int:
+        """Samples of the utterance whose rows are in."""
+        return self._kept_samples
+
+    @property
+    def spoken_end(self) -> int:
+        """The sample after the last label heard in the kept rows; 0 before one."""
+        return (self._kept.spoken_end or 0) * self._geometry.stride
+
     def accept(self, logits: Logits) -> None:
         """Take the next window.
 
@@ -149,15 +173,17 @@ class Decoder:
         """The text of one full-context pass over the utterance.
 
         Args:
-            rows: one for each stride of the `length` samples.
-            length: samples of the utterance.
+            rows: one for each stride of at least `length` samples; the pass may
+                have seen more than became the utterance.
+            length: samples of the utterance, or as many as the pass saw.
 
         Raises:
-            ModelError: too few or too many rows, or not finite.
+            ModelError: too few rows, or not finite.
         """
-        self._check(rows, length)
+        steps = self._geometry.steps(length)
+        self._check(rows[:steps], length)
         whole = Collapse(self._vocabulary)
-        whole.push(best_path(rows, self._temperature))
+        whole.push(best_path(rows[:steps], self._temperature))
         whole.close()
         return self._decoded(whole.words, length)
 
@@ -203,7 +229,7 @@ class Decoder:
         end = self._kept_samples
         unstable: list[str] = []
         if self._cut is not None:
-            end = self._cut
+            end = min(self._cut, end)  # a last hop may end inside the cut's stride
         elif not self._complete:
             end += right
             branch = self._kept.fork()

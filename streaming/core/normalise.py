@@ -25,6 +25,12 @@ class Normaliser:
     and merged by Chan, Golub and LeVeque's pairwise update (1979); the result
     equals offline statistics to about 1e-12 relative.
 
+    How far early statistics are off the whole utterance's, as the ratio of the
+    standard deviations, 5th, 50th and 95th percentile of 224 gated utterances of
+    2 s and more (LibriSpeech and speechocean762 test clips, default gate): 0.10,
+    0.83, 1.50 at the end of the first default window (0.64 s, half of it
+    pre-roll); 0.66, 1.10, 1.45 after 1 s; 0.91, 1.12, 1.30 after 2 s.
+
     Attributes:
         on: whether the checkpoint asks for it.
         count: samples seen.

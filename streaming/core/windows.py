@@ -54,6 +54,17 @@ class WindowShape:
             right=geometry.samples_of_ms(config.right_ms),
         )
 
+    def cuttable_length(self, at_most: int) -> int:
+        """Return the greatest length up to `at_most` with the most left unsent.
+
+        At this length of an utterance hop + right - 1 samples are in no hop yet,
+        and a frame earlier only a frame less. A gate with it as its maximum may
+        search the last hop + right - frame samples for a cut; with any other
+        maximum only the last `right`, as a hop may just have been sent.
+        """
+        hops = max(1, (at_most - self.right + 1) // self.hop)
+        return hops * self.hop + self.right - 1
+
 
 class Windower:
     """Turn the samples of one utterance into windows; make one per utterance.

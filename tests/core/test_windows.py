@@ -144,6 +144,21 @@ def test_windows_are_scaled_by_all_up_to_their_end(shape, length, sizes):
         np.testing.assert_allclose(w.samples, expected, rtol=0, atol=1e-5)
 
 
+@given(shapes, st.integers(40, 400), st.integers(1, STRIDE), st.data())
+def test_a_search_before_a_cuttable_length_finds_all_unsent(
+    shape, at_most, frame, data
+):
+    longest = shape.cuttable_length(at_most)
+    assert at_most - shape.hop < longest <= at_most
+    length = data.draw(st.integers(longest - frame + 1, longest))
+    windower = Windower(shape, normalise=False)
+    windower.push(audio(length))
+
+    (last,) = windower.cut(length - (shape.hop + shape.right - frame))
+
+    assert last.last
+
+
 def test_a_cut_must_not_reach_into_what_was_sent():
     windower = Windower(WindowShape(8, 8, 4), normalise=False)
     windower.push(audio(20))

@@ -120,16 +120,6 @@ class Decoder:
         steps = self._kept.spoken_end
         return None if steps is None else steps * self._geometry.stride
 
-    @property
-    def kept_samples(self) -> int:
-        """Samples of the utterance whose rows are in."""
-        return self._kept_samples
-
-    @property
-    def spoken_end(self) -> int:
-        """The sample after the last label heard in the kept rows; 0 before one."""
-        return (self._kept.spoken_end or 0) * self._geometry.stride
-
     def accept(self, logits: Logits) -> None:
         """Take the next window.
 

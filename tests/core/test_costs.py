@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streaming.core.costs import UNBOUNDED, Costs, Measured
+
+LENGTHS = (8_000, 16_000, 32_000, 64_000, 128_000, 256_000)
+terms = st.tuples(st.floats(0, 0.1), st.floats(0, 1e-5), st.floats(0, 1e-11))
+
+
+def measured(costs, batches=(1, 8)):
+    return [
+        Measured(samples, batch, costs.seconds(samples, batch))
+        for samples in LENGTHS
+        for batch in batches
+    ]
+
+
+@given(terms)
+def test_a_fit_gives_back_what_was_measured(abc):
+    costs = Costs(*abc)
+    if costs.seconds(LENGTHS[0]) < 1e-4:
+        return
+
+    fitted = Costs.fit(measured(costs))
+
+    for samples in (1, 12_345, *LENGTHS, 480_000):
+        expected = costs.seconds(samples)
+        assert expected == pytest.approx(fitted.seconds(samples), rel=1e-3, abs=1e-6)
+
+
+@given(st.lists(st.floats(1e-6, 10), min_size=1, max_size=6))
+def test_whatever_was_measured_longer_never_costs_less(seconds):
+    costs = Costs.fit(
+        [Measured(n, 1, s) for n, s in zip(LENGTHS, seconds, strict=False)]
+    )
+
+    assert sorted(map(costs.seconds, LENGTHS)) == list(map(costs.seconds, LENGTHS))
+    assert 0 <= costs.seconds(0)
+
+
+@given(terms, st.floats(1e-4, 10), st.floats(0.1, 10))
+def test_the_longest_pass_is_within_its_time_and_one_step_more_is_not(
+    abc, seconds, factor
+):
+    costs = Costs(*abc, factor)
+
+    longest = costs.longest(seconds)
+
+    if 0 < longest:
+        assert seconds >= costs.seconds(longest) * (1 - 1e-9)
+    if longest < UNBOUNDED:
+        assert seconds <= costs.seconds(longest + 1) * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("expected", "costs"),
+    [
+        (UNBOUNDED, Costs()),
+        (UNBOUNDED, Costs(fixed_s=0.4)),
+        (0, Costs(fixed_s=0.6)),
+        (1_000, Costs(linear_s=0.0005)),
+        (500, Costs(linear_s=0.0005, factor=2.0)),
+    ],
+)
+def test_the_longest_pass_of_half_a_second(expected, costs):
+    assert expected == costs.longest(0.5)
+
+
+def test_nothing_measured_costs_nothing():
+    assert 0.0 == Costs.fit([]).seconds(16_000)
+
+
+def test_a_machine_that_became_slower_is_believed_after_some_passes():
+    costs = Costs(linear_s=1e-6)
+
+    for _ in range(200):
+        costs = costs.observed(Measured(16_000, 1, 3 * 0.016))
+
+    assert 3.0 == pytest.approx(costs.factor, rel=0.05)
+
+
+def test_one_hiccup_is_not_believed():
+    assert 1.2 > Costs(linear_s=1e-6).observed(Measured(16_000, 1, 60.0)).factor
+
+
+def test_costs_of_nothing_learn_nothing():
+    assert Costs() == Costs().observed(Measured(16_000, 1, 1.0))

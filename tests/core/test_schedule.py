@@ -1,0 +1,426 @@
+from __future__ import annotations
+
+from collections import defaultdict
+from math import inf
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    rule,
+)
+
+from streaming.core.costs import Costs
+from streaming.core.schedule import Batching, Schedule
+from streaming.errors import Overloaded
+from streaming.events import Cancel, Job, Pass, Window
+from streaming.numeric.geometry import Geometry
+
+GEOMETRY = Geometry(sample_rate=1_000, stride=20, receptive_field=25)
+ONE = Batching(GEOMETRY)
+SECOND = Costs(linear_s=0.001)  # a pass takes as long as its audio
+
+
+def job(stream, deadline, samples=100, kind=Pass.STITCHED, utterance=0):
+    window = Window(np.zeros(samples, np.float32), 0, 0, samples, 0)
+    return Job(stream, utterance, window, kind, deadline)
+
+
+def full(stream, deadline, samples=100, utterance=0):
+    return job(stream, deadline, samples, Pass.FULL, utterance)
+
+
+def schedule(*jobs, batching=ONE, costs=SECOND, **options):
+    made = Schedule(batching, costs, **options)
+    for each in jobs:
+        made.add(each)
+    return made
+
+
+def taken(made, now=0.0):
+    """Everything, in the order in which one worker takes it."""
+    order = []
+    while jobs := made.take(now):
+        order += jobs
+        made.done(jobs)
+    return order
+
+
+def test_the_earliest_deadline_goes_first():
+    late, soon, between = job(1, 3.0), job(2, 1.0), job(3, 2.0)
+
+    assert [soon, between, late] == taken(schedule(late, soon, between))
+
+
+def test_among_equals_the_one_that_waited_longest_goes_first():
+    jobs = [job(stream, 1.0) for stream in (5, 3, 4)]
+
+    assert jobs == taken(schedule(*jobs))
+
+
+def test_a_stream_keeps_its_order_even_against_its_deadlines():
+    jobs = [job(1, 3.0), job(1, 2.0), job(1, 1.0)]
+
+    assert jobs == taken(schedule(*jobs))
+
+
+def test_only_one_window_of_a_stream_runs_at_a_time():
+    first, second = job(1, 1.0), job(1, 1.1)
+    made = schedule(first, second, workers=2)
+
+    assert (first,) == made.take(0.0)
+    assert () == made.take(0.0)
+    made.done((first,))
+    assert (second,) == made.take(0.0)
+
+
+def test_a_job_that_does_not_run_cannot_be_done():
+    waiting = job(1, 1.0)
+    made = schedule(waiting)
+
+    with pytest.raises(ValueError, match="stream 1 is not running"):
+        made.done((waiting,))
+
+
+# --- full passes -----------------------------------------------------------
+
+
+def test_a_full_pass_is_taken_where_no_window_waits():
+    final = full(1, 9.0)
+
+    assert (final,) == schedule(final).take(0.0)
+
+
+def test_a_full_pass_gives_way_to_later_windows_while_it_can():
+    final, window = full(1, 1.0), job(2, 5.0)
+
+    assert [window, final] == taken(schedule(final, window))
+
+
+def test_a_full_pass_whose_deadline_nears_goes_by_it():
+    # Its pass and the window's take 0.1 s each: after the window it is too late.
+    final, window = full(1, 1.0), job(2, 5.0)
+
+    assert [final, window] == taken(schedule(final, window), now=0.85)
+
+
+def test_even_then_a_more_urgent_window_goes_first():
+    final, window = full(1, 1.0), job(2, 0.95)
+
+    assert (window,) == schedule(final, window).take(0.85)
+
+
+@pytest.mark.parametrize("now", [0.9, 0.95, 7.0])
+def test_a_full_pass_that_cannot_be_in_time_is_given_up_and_never_begun(now):
+    final = full(1, 1.0)
+    made = schedule(final)
+
+    assert () == made.take(now)
+    assert 0.9 == made.wake_at()
+    assert (final,) == made.give_up(now)
+    assert () == made.give_up(now)
+    assert made.wake_at() is None
+
+
+def test_a_full_pass_with_time_left_is_not_given_up():
+    assert () == schedule(full(1, 1.0)).give_up(0.89)
+
+
+def test_a_full_pass_longer_than_any_pass_may_take_is_given_up():
+    final = full(1, 100.0, samples=300)
+    made = schedule(final)
+    made.longest_s = 0.25
+
+    assert () == made.take(0.0)
+    assert (final,) == made.give_up(0.0)
+
+
+def test_a_window_longer_than_any_pass_may_take_runs_all_the_same():
+    window = job(1, 1.0, samples=300)
+    made = schedule(window)
+    made.longest_s = 0.25
+
+    assert (window,) == made.take(0.0)
+
+
+@pytest.mark.parametrize(("at_once", "workers"), [(1, 1), (1, 2), (2, 3), (3, 4)])
+def test_one_of_several_workers_is_kept_free_of_full_passes(at_once, workers):
+    made = schedule(*(full(stream, 9.0) for stream in range(6)), workers=workers)
+
+    running = [jobs for _ in range(workers) if (jobs := made.take(0.0))]
+
+    assert at_once == len(running)
+    made.add(job(9, 1.0))
+    if workers > 1:
+        assert 1 == len(made.take(0.0))
+    made.done(running[0])
+    assert 1 == len(made.take(0.0))
+
+
+# --- batches ---------------------------------------------------------------
+
+
+def lengths(jobs):
+    return [len(each.window.samples) for each in jobs]
+
+
+def test_without_padding_only_equal_rows_share_a_batch():
+    sizes = (100, 81, 120, 99, 80)
+    jobs = [job(n, float(n), samples) for n, samples in enumerate(sizes)]
+    made = schedule(*jobs, batching=Batching(GEOMETRY, 8, pads=False))
+
+    assert [100, 81, 99] == lengths(made.take(0.0))
+    assert [120] == lengths(made.take(0.0))
+    assert [80] == lengths(made.take(0.0))
+
+
+@given(st.integers(1, 100_000))
+def test_with_padding_a_bucket_adds_a_quarter_at_most(samples):
+    batching = Batching(GEOMETRY, 8, pads=True)
+
+    steps = GEOMETRY.steps(samples)
+
+    assert steps <= batching.bucket(samples) <= max(steps + 1, steps * 1.25)
+
+
+def test_a_batch_is_filled_by_deadline_up_to_its_size():
+    jobs = [job(n, 10.0 - n) for n in range(5)]
+    made = schedule(*jobs, batching=Batching(GEOMETRY, 3), costs=Costs())
+
+    assert [jobs[4], jobs[3], jobs[2]] == list(made.take(0.0))
+    assert [jobs[1], jobs[0]] == list(made.take(0.0))
+
+
+def test_a_batch_takes_no_longer_than_a_pass_may():
+    jobs = [job(n, float(n)) for n in range(5)]  # 0.1 s each
+    made = schedule(*jobs, batching=Batching(GEOMETRY, 8))
+    made.longest_s = 0.25
+
+    assert [2, 2, 1] == [len(made.take(0.0)) for _ in range(3)]
+
+
+def test_a_batch_holds_one_window_of_a_stream():
+    jobs = [job(1, 1.0), job(1, 1.1), job(2, 1.2)]
+    made = schedule(*jobs, batching=Batching(GEOMETRY, 8))
+
+    assert (jobs[0], jobs[2]) == made.take(0.0)
+
+
+def test_windows_and_full_passes_do_not_mix():
+    window, final, other = job(1, 1.0), full(2, 1.0), full(3, 2.0)
+    made = schedule(window, final, other, batching=Batching(GEOMETRY, 8))
+
+    assert (window,) == made.take(0.0)
+    assert (final, other) == made.take(0.0)
+
+
+def test_work_is_never_held_back_for_a_fuller_batch():
+    made = schedule(job(1, 100.0), batching=Batching(GEOMETRY, 32))
+
+    assert 1 == len(made.take(0.0))
+
+
+# --- cancelling and bounds -------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("expected", "kind"),
+    [("window final", None), ("window", Pass.STITCHED), ("final", Pass.FULL)],
+)
+def test_cancel_removes_what_it_names_and_nothing_else(expected, kind):
+    named = {"window": job(1, 1.0, utterance=7), "final": full(1, 9.0, utterance=7)}
+    others = [job(1, 2.0, utterance=8), full(1, 9.0, utterance=8), job(2, 3.0)]
+    made = schedule(*named.values(), *others)
+
+    removed = made.cancel(Cancel(1, 7, kind))
+
+    assert [named[name] for name in expected.split()] == list(removed)
+    rest = [each for each in (*named.values(), *others) if each not in removed]
+    assert set(rest) == set(taken(made))
+
+
+def test_what_runs_is_not_cancelled():
+    first, second, third = (job(1, float(n), utterance=n // 2) for n in range(3))
+    made = schedule(first, second, third)
+    made.take(0.0)
+
+    assert (second,) == made.cancel(Cancel(1, 0))
+    assert () == made.take(0.0)
+    made.done((first,))
+    assert (third,) == made.take(0.0)
+
+
+def test_clear_returns_everything_that_waits():
+    running, window, final = job(1, 1.0), job(1, 2.0), full(2, 9.0)
+    made = schedule(running, window, final)
+    made.take(0.0)
+
+    assert (window, final) == made.clear()
+    assert 0 == made.waiting
+    made.done((running,))
+    assert () == made.take(0.0)
+
+
+def test_full_passes_past_the_bound_are_refused_with_the_numbers():
+    made = schedule(full(1, 9.0, 600), queue_s=1.0)
+
+    with pytest.raises(Overloaded, match=r"1\.1 s of audio .* at most 1 s"):
+        made.add(full(2, 9.0, 500))
+
+    made.add(full(3, 9.0, 400))
+    assert 1.0 == made.waiting_s
+
+
+def test_one_full_pass_may_always_wait():
+    schedule(full(1, 9.0, 5_000), queue_s=1.0)
+
+
+def test_new_streams_are_refused_with_the_numbers_when_too_much_is_late():
+    late = [job(stream, 1.0, 400) for stream in range(3)]
+    made = schedule(*late, job(9, 50.0, 5_000), queue_s=1.0)
+
+    made.admit(now=0.9)
+    with pytest.raises(Overloaded, match=r"1\.2 s of audio .* at most 1 s"):
+        made.admit(now=1.0)
+
+
+def test_windows_of_streams_that_were_let_in_are_always_taken():
+    made = schedule(queue_s=1.0)
+
+    for n in range(100):
+        made.add(job(1, float(n)))
+
+    assert 10.0 == pytest.approx(made.waiting_s)
+    assert 100 == len(taken(made, now=500.0))
+
+
+def test_slack_is_what_the_most_urgent_window_has_left():
+    made = schedule(job(1, 5.0), job(2, 3.0))
+
+    assert 1.9 == pytest.approx(made.slack_s(now=1.0))
+    assert inf == schedule(full(1, 1.0)).slack_s(now=0.0)
+
+
+# --- a model of it, against any order of calls -----------------------------
+
+
+class AgainstAList(RuleBasedStateMachine):
+    """The schedule against plain lists: nothing is lost, doubled or out of order."""
+
+    waiting_jobs = Bundle("waiting_jobs")
+    running_passes = Bundle("running_passes")
+
+    def __init__(self):
+        super().__init__()
+        self.workers = 3
+        self.made = Schedule(
+            Batching(GEOMETRY, 2), SECOND, workers=self.workers, queue_s=2.0
+        )
+        self.windows = defaultdict(list)
+        self.fulls = []
+        self.running = []
+        self.now = 0.0
+
+    @rule(
+        stream=st.integers(0, 3),
+        utterance=st.integers(0, 2),
+        ahead=st.floats(0, 2),
+        samples=st.sampled_from([1, 100, 240]),
+        kind=st.sampled_from(Pass),
+    )
+    def add(self, stream, utterance, ahead, samples, kind):
+        new = job(stream, self.now + ahead, samples, kind, utterance)
+        try:
+            self.made.add(new)
+        except Overloaded:
+            assert kind is Pass.FULL
+            assert 2.0 < sum(lengths(self.fulls)) / 1_000 + samples / 1_000
+            return
+        (self.windows[stream] if kind is Pass.STITCHED else self.fulls).append(new)
+
+    @rule(target=running_passes)
+    def take(self):
+        busy = {j.stream for jobs in self.running for j in jobs if not is_full(j)}
+        heads = [w[0] for s, w in self.windows.items() if w and s not in busy]
+        fulls_running = sum(is_full(jobs[0]) for jobs in self.running)
+        jobs = self.made.take(self.now)
+        if not jobs:
+            assert not heads
+            return ()
+        assert 1 <= len(jobs) <= 2
+        assert 1 == len({each.kind for each in jobs})
+        if is_full(jobs[0]):
+            assert fulls_running < self.workers - 1
+            for each in jobs:
+                assert self.now + SECOND.seconds(lengths([each])[0]) < each.deadline
+                self.fulls.remove(each)
+        else:
+            assert min(each.deadline for each in heads) == jobs[0].deadline
+            assert len(jobs) == len({each.stream for each in jobs})
+            for each in jobs:
+                assert each is self.windows[each.stream].pop(0)
+        self.running.append(jobs)
+        return jobs
+
+    @rule(jobs=consumes(running_passes))
+    def done(self, jobs):
+        if jobs:
+            self.made.done(jobs)
+            self.running.remove(jobs)
+
+    @rule(
+        stream=st.integers(0, 3),
+        utterance=st.integers(0, 2),
+        kind=st.sampled_from([None, *Pass]),
+    )
+    def cancel(self, stream, utterance, kind):
+        removed = self.made.cancel(Cancel(stream, utterance, kind))
+        wanted = [
+            each
+            for each in (*self.windows[stream], *self.fulls)
+            if (each.stream, each.utterance) == (stream, utterance)
+            and kind in (None, each.kind)
+        ]
+        assert wanted == list(removed)
+        self.forget(removed)
+
+    @rule()
+    def give_up(self):
+        wake_at = self.made.wake_at()
+        given_up = self.made.give_up(self.now)
+        assert bool(given_up) == (wake_at is not None and wake_at <= self.now)
+        self.forget(given_up)
+
+    @rule()
+    def clear(self):
+        left = self.made.clear()
+        expected = [each for w in self.windows.values() for each in w] + self.fulls
+        assert set(expected) == set(left)
+        self.forget(left)
+
+    @rule(seconds=st.floats(0, 1))
+    def pass_time(self, seconds):
+        self.now += seconds
+
+    def forget(self, jobs):
+        for each in jobs:
+            (self.fulls if is_full(each) else self.windows[each.stream]).remove(each)
+
+    @invariant()
+    def counts_agree(self):
+        windows = [each for w in self.windows.values() for each in w]
+        assert len(windows) + len(self.fulls) == self.made.waiting
+        samples = sum(lengths(windows)) + sum(lengths(self.fulls))
+        assert samples / 1_000 == pytest.approx(self.made.waiting_s)
+
+
+def is_full(each):
+    return each.kind is Pass.FULL
+
+
+TestAgainstAList = AgainstAList.TestCase

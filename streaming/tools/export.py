@@ -2,28 +2,24 @@
 
 Graph (int8, fp32 or both), the checkpoint's JSON files, `wavestitch.json`, and
 the weights in half precision for those who do have torch. Knows torch, onnx and
-the checkpoint's files; the network itself is written in `network.py`.
+the checkpoint's files; the graph itself is written in `graph.py`.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 import tempfile
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from streaming.errors import ConfigError, ModelError
+from streaming.errors import ConfigError
 from streaming.models.checkpoint import METADATA, Checkpoint, read_checkpoint
 from streaming.tools.quantize import quantize
 
-__all__ = ["export_checkpoint", "export_graph"]
+__all__ = ["export_checkpoint"]
 
-_OPSET = 20  # the first with Gelu
 _JSON = (
     "vocab.json",
     "preprocessor_config.json",
@@ -67,12 +63,16 @@ def export_checkpoint(
             exported.
     """
     try:
-        import onnx  # noqa: F401, PLC0415
-        import onnxscript  # noqa: F401, PLC0415
+        import onnx  # noqa: PLC0415
 
         from streaming.models.pytorch import (  # noqa: PLC0415
             fold_weights,
             load_module,
+        )
+        from streaming.tools.graph import (  # noqa: PLC0415
+            FIRST_PRODUCT,
+            HEAD_PRODUCT,
+            build_graph,
         )
     except ImportError as error:
         raise ConfigError(
@@ -89,8 +89,11 @@ def export_checkpoint(
     graphs = {}
     with tempfile.TemporaryDirectory(dir=target) as scratch:
         graph = Path(scratch) / _FP32
-        keep = export_graph(fold_weights(module), graph)
+        onnx.save_model(build_graph(fold_weights(module)), graph)
         if int8:
+            # The loudest sample would set the scale of a whole window's samples,
+            # and the head is small and decides.
+            keep = (FIRST_PRODUCT, HEAD_PRODUCT)
             quantize(graph, target / _INT8, keep=keep)
             graphs["int8"] = _INT8
         if fp32 or not int8:
@@ -119,51 +122,6 @@ def export_checkpoint(
     return read_checkpoint(target)
 
 
-def export_graph(module: Any, target: Path) -> tuple[str, ...]:
-    """Write the fp32 graph of a `Wav2Vec2ForCTC`.
-
-    Input `samples (batch, n)`, output `logits (batch, steps, labels)`; the labels
-    are a static axis, batch and n are free.
-
-    Args:
-        module: as `load_module` gives it, its weights folded.
-        target: the file.
-
-    Returns:
-        Names of the products that quantization leaves alone: the first
-        convolution, for the loudest sample would set the scale of the whole
-        window, and the head, which is small and decides.
-
-    Raises:
-        ModelError: the module has a part that `network.py` does not write.
-    """
-    import torch  # noqa: PLC0415
-
-    from streaming.tools.network import Network  # noqa: PLC0415
-
-    network = Network(module).eval()
-    free = torch.export.Dim.DYNAMIC
-    example = torch.zeros(2, 16_000)  # a batch of 1 would be taken for a constant
-    with warnings.catch_warnings(), _quiet("torch.onnx"):
-        # torch's exporter warns of its own use of what torch deprecates.
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            network,
-            (example,),
-            dynamo=True,
-            opset_version=_OPSET,
-            input_names=["samples"],
-            output_names=["logits"],
-            dynamic_shapes={"samples": {0: free, 1: free}},
-            verbose=False,
-        )
-    if program is None:
-        raise ModelError("torch.onnx.export gave nothing")
-    products = [str(n.name) for n in program.model.graph if n.op_type == "MatMul"]
-    program.save(str(target), external_data=False)
-    return (products[0], products[-1])
-
-
 def _copy_descriptions(checkpoint: Checkpoint, target: Path) -> None:
     for name in _JSON:
         found = checkpoint.folder / name
@@ -189,18 +147,6 @@ def _save_half(module: Any, path: Path) -> None:
     state = {k: v.half().contiguous() for k, v in module.state_dict().items()}
     save_file(state, path, metadata={"format": "pt"})
     path.chmod(0o644)  # it writes 0600, and a wheel would keep that
-
-
-@contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Without the warnings of a logger: torchvision is not wanted here."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

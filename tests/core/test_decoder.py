@@ -252,6 +252,13 @@ def test_an_empty_hop_only_ends_the_utterance():
     assert decoder.stitched(STRIDE).text == "a"
 
 
+def test_what_lies_past_the_last_hop_is_not_shown():
+    decoder = fresh()
+    feed(decoder, ("a|", "b"))
+
+    assert decoder.hypothesis == Hypothesis("a", 1, 2 * STRIDE)
+
+
 def test_word_times_count_from_the_streams_start():
     decoder = fresh(start=16_000)
     feed(decoder, "..aa.b|..b...")

@@ -52,7 +52,7 @@ def test_the_tokenizer_names_pad_border_and_specials(tmp_path):
             "pad_token": {"content": "[PAD]", "special": True},
             "unk_token": "[UNK]",
             "word_delimiter_token": "_",
-            "additional_special_tokens": ["#"],
+            "additional_special_tokens": ["#", "_"],  # a border is no special
         },
         special_tokens_map={"pad_token": "a"},  # the tokenizer's word goes first
     )
@@ -107,10 +107,11 @@ def test_mms_has_a_vocabulary_for_each_language(tmp_path):
             "rus": {"<pad>": 0, "<unk>": 3, "|": 4, "ж": 6, "я": 5},
         },
         tokenizer_config={"target_lang": "eng", "pad_token": "<pad>"},
-        config={"vocab_size": 3},  # of another language's head
+        config={"vocab_size": 20},  # of another language's head
     )
 
     assert Vocabulary.from_files(tmp_path).text([5]) == "a"
+    assert len(Vocabulary.from_files(tmp_path)) == 6
     assert Vocabulary.from_files(tmp_path, "rus").text([5, 4, 6]) == "я ж"
     with pytest.raises(ModelError, match=r"2 languages, none of them 'ru'; near it"):
         Vocabulary.from_files(tmp_path, "ru")

@@ -16,8 +16,6 @@ from enum import Enum
 from functools import partial
 from typing import TypeAlias
 
-import numpy as np
-
 from streaming.config import EngineConfig
 from streaming.core.costs import Costs, Measured
 from streaming.core.schedule import Batching, Schedule
@@ -25,16 +23,13 @@ from streaming.core.tally import EngineStats, Tally
 from streaming.errors import ModelError, Overloaded
 from streaming.events import Cancel, Job, Logits
 from streaming.models.model import Model
-from streaming.models.passes import Failed, forward, run_pass
+from streaming.models.passes import Failed, run_pass
+from streaming.models.warming import time_passes
 
 __all__ = ["Answer", "Crossing", "Deliver", "Engine", "EngineStats", "Failed"]
 
 _log = logging.getLogger(__name__)
 
-_WARM_LENGTHS_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
-_WARM_PASSES = 2  # timed at each length, after one that is not
-_WARM_ENOUGH_S = 0.5  # longer lengths are extrapolated from here, to start soon
-_WARM_BATCH_S = 4.0  # longest windows that are tried as a whole batch
 _LONGEST_WAIT_S = 3_600.0  # Condition.wait takes no infinite timeout
 
 
@@ -255,12 +250,12 @@ class Engine:
     def _warm_up(self, model: Model) -> bool:
         """Measure along with the other workers, as busy as it will be."""
         try:
-            measured = _measure(model, self._max_batch, self._clock)
+            timed = time_passes(model, self._max_batch, self._clock)
         except BaseException as error:  # any failure here is start's to raise
             self._break(error)
             return False
         with self._change:
-            self._measured += measured
+            self._measured += (Measured(*each) for each in timed)
             self._warming -= 1
             if self._warming == 0 and self._state is State.WARMING:
                 self._schedule.costs = Costs.fit(self._measured)
@@ -326,28 +321,6 @@ class Engine:
             _log.exception("an answer could not be handed over")
             with self._change:
                 self._tally.undelivered += 1
-
-
-def _measure(
-    model: Model, max_batch: int, clock: Callable[[], float]
-) -> list[Measured]:
-    """Time passes of growing length, alone and in whole batches."""
-    noise = np.random.default_rng(0)
-    measured: list[Measured] = []
-    for seconds in _WARM_LENGTHS_S:
-        samples = model.geometry.samples_of_ms(round(seconds * 1_000))
-        window = noise.standard_normal(samples).astype(np.float32)
-        spent = 0.0
-        for batch in sorted({1, max_batch if seconds <= _WARM_BATCH_S else 1}):
-            forward(model, [window] * batch)  # allocates; its time says little
-            for _ in range(_WARM_PASSES):
-                began = clock()
-                forward(model, [window] * batch)
-                spent = clock() - began
-                measured.append(Measured(samples, batch, spent))
-        if spent > _WARM_ENOUGH_S:
-            break
-    return measured
 
 
 def _worker_count(model: Model) -> int:

@@ -6,7 +6,7 @@ is, only what its passes cost and which may share one. Time is an argument.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import inf
 from typing import assert_never
@@ -215,23 +215,23 @@ class Schedule:
 
     def _take_windows(self, first: Job) -> tuple[Job, ...]:
         jobs: list[Job] = []
-        for job in self._windows.like(first):
-            if not self._fits(job, jobs):
-                break
+        for job in self._fill(self._windows.like(first)):
             self._windows.start(job)
             jobs.append(job)
         return tuple(jobs)
 
     def _take_full(self, first: Job, now: float) -> tuple[Job, ...]:
-        bucket = self._batching.bucket(len(first.window.samples))
-        jobs: list[Job] = []
-        for job in sorted(self._full, key=lambda job: job.deadline):
-            alike = self._batching.bucket(len(job.window.samples)) == bucket
-            if alike and self._may_begin(job, now) and self._fits(job, jobs):
-                jobs.append(job)
-        self._running_full.update(self._remove(jobs))
+        bucket = self._batching.bucket
+        alike = (
+            job
+            for job in sorted(self._full, key=lambda job: job.deadline)
+            if bucket(len(job.window.samples)) == bucket(len(first.window.samples))
+            and self._may_begin(job, now)
+        )
+        jobs = self._remove(list(self._fill(alike)))
+        self._running_full.update(jobs)
         self._full_passes += 1
-        return tuple(jobs)
+        return jobs
 
     def _next_full(self, now: float) -> Job | None:
         if self._full_passes >= max(1, self._workers - 1):
@@ -256,13 +256,15 @@ class Schedule:
 
     # --- lengths -----------------------------------------------------------
 
-    def _fits(self, job: Job, batch: list[Job]) -> bool:
-        """May a job share a pass with the batch so far? The first always may."""
-        if not batch:
-            return True
-        longest = max(len(each.window.samples) for each in (*batch, job))
-        seconds = self.costs.seconds(longest, len(batch) + 1)
-        return len(batch) < self._batching.max_batch and seconds <= self.longest_s
+    def _fill(self, jobs: Iterator[Job]) -> Iterator[Job]:
+        """The first of `jobs`, and as many of the next as one pass may hold."""
+        longest = 0
+        for size, job in enumerate(jobs, start=1):
+            longest = max(longest, len(job.window.samples))
+            too_long = self.costs.seconds(longest, size) > self.longest_s
+            if size > 1 and (size > self._batching.max_batch or too_long):
+                return
+            yield job
 
     def _latest_start(self, job: Job) -> float:
         return job.deadline - self._cost(job)

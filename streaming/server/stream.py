@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from streaming.config import LimitConfig, StreamConfig
+from streaming.core.session import Session
 from streaming.engine import Answer, Engine, Failed
 from streaming.errors import IdleTimeout, TooBig, Unresponsive, WavestitchError
 from streaming.events import (
@@ -36,7 +37,6 @@ from streaming.events import (
 )
 from streaming.protocols.adapter import Refusal
 from streaming.server.arrivals import Arrivals
-from streaming.server.backend import Talk
 from streaming.server.metrics import Metrics
 from streaming.server.outbox import Outbox
 
@@ -85,7 +85,7 @@ class Stream:
 
     def __init__(
         self,
-        session: Talk,
+        session: Session,
         config: StreamConfig,
         first: int,
         around: Surroundings,
@@ -114,10 +114,6 @@ class Stream:
         self._timer: asyncio.TimerHandle | None = None
         self._roomy = asyncio.Event()
         self._roomy.set()
-        # Less than one window with all its paddings can never be decoded.
-        window, gate = config.window, config.gate
-        least_ms = window.hop_ms + window.right_ms + gate.pre_roll_ms + 1_000
-        self._backlog_s = max(around.limits.backlog_s, least_ms / 1_000)
         around.metrics.streams.inc(config.audio.channels)
         self._arm()
 
@@ -208,7 +204,7 @@ class Stream:
         now = self._around.clock()
         self._jobs.discard(answer.job)
         if isinstance(answer, Failed):
-            self._step(lambda: self._session.failed(answer.job, answer.error, now))
+            self._step(lambda: self._session.failed(answer.job, answer.error))
             return
         lateness = max(0.0, now - answer.job.deadline)
         self._around.metrics.lateness.observe(lateness)
@@ -239,6 +235,9 @@ class Stream:
                     self._jobs.difference_update(engine.cancel(effect))
                 case Refused(error=error, fatal=True):
                     fatal = error
+                case Refused():
+                    self._owed.remove(Configured)  # this is its answer
+                    self.answer(effect)
                 case _:
                     self._tell(effect)
         if fatal is not None:
@@ -257,7 +256,7 @@ class Stream:
             )
         if self._session.finished:
             self._end()
-        elif self._session.backlog_s > self._backlog_s:
+        elif self._session.backlog_s > self._around.limits.backlog_s:
             self._roomy.clear()
         else:
             self._roomy.set()
@@ -286,7 +285,8 @@ class Stream:
         if self.ended:
             return
         self.ended = True
-        self._count(final=True)
+        self._count()
+        self._count_dropped()
         self._roomy.set()
         self.outbox.close(*self._close)
         if self._timer is not None:
@@ -373,23 +373,27 @@ class Stream:
 
     # --- accounts ----------------------------------------------------------
 
-    def _count(self, *, final: bool = False) -> None:
+    def _count(self) -> None:
         """Add what the totals have grown by, in seconds."""
         metrics, rate = self._around.metrics, self.config.audio.sample_rate
         totals = self._session.totals
         for now, before in zip(totals, self._counted, strict=True):
-            if now == before:
-                continue
-            metrics.received.inc((now.received - before.received) / rate)
-            metrics.decoded.inc((now.decoded - before.decoded) / rate)
-            metrics.gated.inc((now.gated - before.gated) / rate)
-            dropped = (now.dropped - before.dropped) / rate
-            metrics.dropped.labels("session").inc(dropped)
+            if now != before:
+                metrics.received.inc((now.received - before.received) / rate)
+                metrics.decoded.inc((now.decoded - before.decoded) / rate)
+                metrics.gated.inc((now.gated - before.gated) / rate)
         self._counted = totals
-        if not final:
-            return
-        for now in totals:
-            told = now.decoded + now.gated + now.dropped
-            pending = now.received + now.concealed - told
+
+    def _count_dropped(self) -> None:
+        """What was dropped is known by its reason at the end."""
+        metrics, rate = self._around.metrics, self.config.audio.sample_rate
+        for totals, ranges in zip(
+            self._session.totals, self._session.dropped, strict=True
+        ):
+            for each in ranges:
+                seconds = (each.end - each.start) / rate
+                metrics.dropped.labels(each.reason).inc(seconds)
+            told = totals.decoded + totals.gated + totals.dropped
+            pending = totals.received + totals.concealed - told
             if pending > 0:  # cut off by a bug of ours
-                metrics.dropped.labels("failure").inc(pending / rate)
+                metrics.dropped.labels("internal").inc(pending / rate)

@@ -60,8 +60,9 @@ class ScriptedSession:
         self.utterance = 0
         self.finishing = False
         self.finished = False
-        self.wake = lambda now: []
         self.wakes_at = None
+        self.woken = asyncio.Event()
+        self.dropped = ((),) * config.audio.channels
         self.abandoned = False
         self.events = []
 
@@ -76,6 +77,12 @@ class ScriptedSession:
 
     def wake_at(self):
         return self.wakes_at
+
+    def wake(self, now):
+        assert now >= self.wakes_at
+        self.wakes_at = None
+        self.woken.set()
+        return []
 
     def receive(self, event, now):
         self.events.append(event)
@@ -126,10 +133,10 @@ class ScriptedSession:
         self.finished = True
         return [self._final(), Finished(self.totals)]
 
-    def decoded(self, logits, now):
+    def decoded(self, logits, now):  # noqa: ARG002
         return self._answered(logits.job)
 
-    def failed(self, job, error, now):
+    def failed(self, job, error):  # noqa: ARG002
         return self._answered(job)
 
     def _answered(self, job):
@@ -137,7 +144,7 @@ class ScriptedSession:
         self.decoded_samples += job.window.hop
         return self._end()
 
-    def abandon(self, now):
+    def abandon(self, now):  # noqa: ARG002
         self.abandoned = self.finishing = True
         return self._end()
 
@@ -177,7 +184,7 @@ class ScriptedEngine:
     def full_pass_limit(self, budget_s):
         return int(budget_s * 16_000)
 
-    def least_budget_s(self, samples):
+    def least_budget_s(self, samples):  # noqa: ARG002
         return self.least_s
 
     def limit_passes(self, smallest_budget_s):

@@ -104,18 +104,18 @@ def marked(meant: Sequence[str], heard: Sequence[str]) -> Text:
 
 
 def _latencies(latencies: Latencies, silence_ms: int) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("latency", no_wrap=True)
     for name in ("p50", "p95", "of"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("from ... to ...", no_wrap=True)
+    table.add_column("from -> to", no_wrap=True)
     rows = (
-        ("partial", latencies.partial, "its last sample sent ... partial here"),
-        ("first word", latencies.first_word, "onset sent ... first words here"),
+        ("partial", latencies.partial, "last sample it covers -> partial"),
+        ("first word", latencies.first_word, "onset of speech -> first words"),
         (
             "finalization",
             latencies.finalization,
-            f"speech's end sent ... final here ({silence_ms} ms of it silence)",
+            f"end of speech -> final, {silence_ms} ms of it silence",
         ),
     )
     for name, values, meaning in rows:

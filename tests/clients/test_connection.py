@@ -89,7 +89,7 @@ async def test_a_refusal_over_http_is_typed(status, kind):
         return response
 
     async with scripted(silent, process_request=refuse) as url:
-        with pytest.raises(kind, match="^because$") as caught:
+        with pytest.raises(kind, match=r"^because$") as caught:
             async with connect(url):
                 pass
 
@@ -120,7 +120,9 @@ async def test_a_refusal_as_a_message_is_typed():
 
 
 async def test_nobody_there_is_said_in_one_line(unused_port):
-    with pytest.raises(CannotConnect, match="cannot reach ws://127.0.0.1") as caught:
+    with pytest.raises(
+        CannotConnect, match=r"cannot reach ws://127\.0\.0\.1"
+    ) as caught:
         async with connect(f"ws://127.0.0.1:{unused_port}"):
             pass
 
@@ -129,7 +131,7 @@ async def test_nobody_there_is_said_in_one_line(unused_port):
 
 async def test_a_server_that_never_gets_ready():
     async with scripted(silent, ready=False) as url:
-        with pytest.raises(CannotConnect, match="within 0.05 s"):
+        with pytest.raises(CannotConnect, match=r"within 0\.05 s"):
             async with connect(url, open_timeout_s=0.05):
                 pass
 

@@ -1,0 +1,87 @@
+"""What the client is told of a channel's utterances, in which order.
+
+Each gets its number when it is its turn; then partials, the end of its speech and
+one final. Decides nothing about audio.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from streaming.core.utterance import Utterance
+from streaming.events import Final, Partial, SpeechEnded, SpeechStarted
+
+__all__ = ["Reporter"]
+
+
+class Reporter:
+    """Makes the events of one channel.
+
+    Args:
+        channel: the client's.
+        rate: samples per second of positions.
+    """
+
+    def __init__(self, channel: int, rate: int) -> None:
+        self._channel = channel
+        self._rate = rate
+        self._next_number = 0
+
+    def started(self, utterance: Utterance) -> SpeechStarted | None:
+        """Its number, unless the client knows it."""
+        if utterance.number is not None:
+            return None
+        utterance.number = self._next_number
+        self._next_number += 1
+        at = utterance.at / self._rate
+        return SpeechStarted(self._channel, utterance.number, at)
+
+    def partial(self, utterance: Utterance) -> Partial | None:
+        """Its hypothesis, unless there is none or the client knows the same."""
+        hypothesis = utterance.decoder.hypothesis
+        if not hypothesis.text:
+            return None
+        partial = Partial(
+            channel=self._channel,
+            utterance=self._number(utterance),
+            text=hypothesis.text,
+            stable=hypothesis.stable,
+            start=utterance.start / self._rate,
+            end=(utterance.start + hypothesis.end_sample) / self._rate,
+        )
+        last = utterance.shown
+        if last is not None and replace(partial, end=last.end) == last:
+            return None
+        utterance.shown = partial
+        return partial
+
+    def ended(self, utterance: Utterance) -> SpeechEnded | None:
+        """Where its speech ended, unless it goes on or the client knows it."""
+        if utterance.closed is None or utterance.end_told:
+            return None
+        utterance.end_told = True
+        return SpeechEnded(
+            self._channel,
+            self._number(utterance),
+            utterance.closed.speech_end / self._rate,
+            utterance.closed.reason,
+        )
+
+    def final(self, utterance: Utterance, *, words: bool) -> Final:
+        """Its text, once it is complete."""
+        decoded, made_by = utterance.text()
+        return Final(
+            channel=self._channel,
+            utterance=self._number(utterance),
+            text=decoded.text,
+            start=utterance.start / self._rate,
+            end=(utterance.start + utterance.length) / self._rate,
+            confidence=decoded.confidence,
+            made_by=made_by,
+            words=decoded.words if words else (),
+        )
+
+    def _number(self, utterance: Utterance) -> int:
+        if utterance.number is None:
+            raise RuntimeError(f"utterance {utterance.serial} was not announced")
+        return utterance.number

@@ -1,0 +1,412 @@
+"""One ordered audio channel: samples in; jobs, partials and finals out.
+
+Gate, windows and decoders of a channel, put in order. What the client is told
+follows from the samples alone: an utterance's events wait until the one before
+it is final, and where the decoder ends an utterance early, what follows is read
+again from that sample. Time is an argument, for deadlines only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias, assert_never
+
+from streaming.config import Finals, GateConfig, StreamConfig
+from streaming.core.decoder import Decoder
+from streaming.core.facts import ModelFacts
+from streaming.core.gate import Closed, Gate, GateEvent, IsSpeech, Opened, Quiet, Speech
+from streaming.core.ledger import Ledger
+from streaming.core.normalise import normalised
+from streaming.core.pacing import Pacer
+from streaming.core.reporting import Reporter
+from streaming.core.tape import Mark, Tape
+from streaming.core.utterance import FullPass, Utterance
+from streaming.core.windows import Windower, WindowShape
+from streaming.events import (
+    Cancel,
+    Effect,
+    EndReason,
+    Job,
+    Logits,
+    Pass,
+    Samples,
+    ServerEvent,
+    Window,
+)
+
+__all__ = ["Stream", "StreamSetup"]
+
+_Command: TypeAlias = EndReason | GateConfig  # what stands on the tape
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSetup:
+    """What a stream is made of.
+
+    Attributes:
+        number: engine-wide.
+        channel: the client's.
+        facts: the model's.
+        detector: makes the gate's `is_speech`.
+        full_pass_limit: most samples of a full pass that the machine affords.
+    """
+
+    number: int
+    channel: int
+    facts: ModelFacts
+    detector: Callable[[], IsSpeech]
+    full_pass_limit: int
+
+
+class Stream:
+    """Decides everything about one channel; make one per channel.
+
+    Every method returns what is to be done, in order: jobs to submit or cancel,
+    and events for the client.
+
+    Args:
+        setup: what it is made of.
+        config: what the client asked for.
+        ledger: where its samples are accounted for.
+    """
+
+    def __init__(
+        self, setup: StreamSetup, config: StreamConfig, ledger: Ledger
+    ) -> None:
+        self._setup = setup
+        self._config = config
+        self._ledger = ledger
+        facts = setup.facts
+        self._rate = facts.geometry.sample_rate
+        self._shape = WindowShape.from_config(config.window, facts.geometry)
+        self._pacer = Pacer(self._rate, config.budget_ms / 1000)
+        self._tape: Tape[_Command] = Tape()
+        self._gates = [(0, config.gate)]  # settings and the samples they hold from
+        self._gate = self._fresh_gate(0)
+        self._epoch = 0
+        self._open_epoch = 0
+        self._utterances: dict[int, Utterance] = {}  # by serial, oldest first
+        self._open: Utterance | None = None
+        self._next_serial = 0
+        self._reporter = Reporter(setup.channel, self._rate)
+        self._effects: list[Effect] = []
+
+    # --- what the session asks --------------------------------------------
+
+    @property
+    def end(self) -> int:
+        """The position after the last sample that came."""
+        return self._tape.end
+
+    @property
+    def backlog(self) -> int:
+        """Samples in windows whose logits are not in."""
+        return sum(u.outstanding for u in self._utterances.values())
+
+    @property
+    def speaking(self) -> bool:
+        """An utterance is open: audio goes on."""
+        return self._open is not None
+
+    def settled(self, epoch: int) -> bool:
+        """Every utterance before the end of this epoch is final."""
+        return all(u.epoch > epoch for u in self._utterances.values())
+
+    def push(self, samples: Samples, now: float) -> list[Effect]:
+        """Take samples at the model's rate, `(n,)`."""
+        self._tape.add(samples)
+        self._feed(samples, now)
+        return self._done()
+
+    def flush(self, reason: EndReason, now: float) -> list[Effect]:
+        """End what is open; what follows belongs to the next epoch."""
+        self._tape.mark(reason)
+        self._end_epoch(reason, now)
+        return self._done()
+
+    def release(self, epoch: int) -> list[Effect]:
+        """Let the client see the utterances up to this epoch."""
+        self._open_epoch = epoch
+        return self._done()
+
+    def configure(self, config: StreamConfig) -> list[Effect]:
+        """Go by other options from this sample on."""
+        if config.gate != self._config.gate:
+            self._set_gate(config.gate)
+            self._tape.mark(config.gate)
+        self._pacer.budget_s = config.budget_ms / 1000
+        self._config = config
+        return self._done()
+
+    def decoded(self, logits: Logits, now: float) -> list[Effect]:
+        """Take the answer to a job; one that is wanted no more is ignored."""
+        utterance = self._utterances.get(logits.job.utterance)
+        if utterance is not None:
+            match logits.job.kind:
+                case Pass.FULL:
+                    utterance.answer_full(logits.job, logits.rows)
+                case Pass.STITCHED:
+                    self._take_window(utterance, logits, now)
+                case _:
+                    assert_never(logits.job.kind)
+        return self._done()
+
+    def wants(self, job: Job) -> bool:
+        """The answer to this job still matters."""
+        utterance = self._utterances.get(job.utterance)
+        return utterance is not None and not utterance.decoded
+
+    def forgo(self, job: Job) -> list[Effect]:
+        """A full pass is not to be had: the stitched text will do."""
+        utterance = self._utterances.get(job.utterance)
+        if utterance is not None:
+            utterance.answer_full(job, None)
+        return self._done()
+
+    def give_up(self, error: Exception) -> list[Effect]:
+        """Windows are not to be had: end every utterance with what there is.
+
+        Their undecoded audio, and all that was not judged yet, is dropped.
+        """
+        reason = type(error).__name__
+        for utterance in list(self._utterances.values()):
+            self._cancel(utterance)
+            end = utterance.closed.end if utterance.closed else self._tape.end
+            utterance.closed = utterance.closed or Closed(end, end, EndReason.FINISH)
+            utterance.full = FullPass.FAILED
+            self._tell(self._reporter.started(utterance))
+            self._tell(self._reporter.ended(utterance))
+            self._finish(utterance)
+            kept = min(end, utterance.start + utterance.decoder.kept_samples)
+            self._ledger.decoded(kept)
+            self._ledger.dropped(end, reason)
+        self._ledger.dropped(self._tape.end, reason)
+        self._open = None
+        effects, self._effects = self._effects, []
+        return effects
+
+    # --- the gate ----------------------------------------------------------
+
+    def _fresh_gate(self, start: int) -> Gate:
+        config = self._gate_config(start)
+        decoder = self._config.decoder
+        return Gate(
+            config,
+            self._rate,
+            self._setup.detector,
+            search=self._search(config),
+            max_samples=self._max_samples(config),
+            speculate=min(
+                decoder.speculate_ms * self._rate // 1000,
+                config.hangover_ms * self._rate // 1000,
+            ),
+            start=start,
+        )
+
+    def _gate_config(self, at: int) -> GateConfig:
+        return next(config for start, config in reversed(self._gates) if start <= at)
+
+    def _search(self, config: GateConfig) -> int:
+        frame = config.frame_ms * self._rate // 1000
+        return max(frame, self._shape.hop + self._shape.right - frame)
+
+    def _max_samples(self, config: GateConfig) -> int:
+        """The longest utterance whose last `_search` samples no hop has covered."""
+        hop, right = self._shape.hop, self._shape.right
+        most = int(config.max_utterance_s * self._rate)
+        return max(1, (most - right) // hop) * hop + right - 1
+
+    def _set_gate(self, config: GateConfig) -> None:
+        self._gate.configure(config, self._max_samples(config))
+        self._gates.append((self._gate.received, config))
+
+    def _feed(self, samples: Samples, now: float) -> None:
+        for event in self._gate.push(samples):
+            self._on_gate(event, now)
+
+    def _end_epoch(self, reason: EndReason, now: float) -> None:
+        for event in self._gate.flush(reason):
+            self._on_gate(event, now)
+        if reason is not EndReason.STALL:
+            self._epoch += 1
+
+    def _on_gate(self, event: GateEvent, now: float) -> None:
+        match event:
+            case Opened():
+                self._begin(event)
+            case Speech():
+                utterance = self._expect_open()
+                self._submit(utterance, utterance.windower.push(event.samples), now)
+            case Quiet():
+                self._speculate(self._expect_open(), event.at, now)
+            case Closed():
+                self._close(self._expect_open(), event, now)
+            case _:
+                assert_never(event)
+
+    def _expect_open(self) -> Utterance:
+        if self._open is None:
+            raise RuntimeError("the gate speaks of an utterance that is not open")
+        return self._open
+
+    # --- an utterance's life -----------------------------------------------
+
+    def _begin(self, opened: Opened) -> None:
+        facts = self._setup.facts
+        gate = self._gate_config(opened.start)
+        silence_ms = gate.hangover_ms + gate.blank_extra_ms
+        self._open = Utterance(
+            serial=self._next_serial,
+            epoch=self._epoch,
+            start=opened.start,
+            at=opened.at,
+            gate=gate,
+            windower=Windower(self._shape, facts.normalise),
+            decoder=Decoder(
+                facts.vocabulary,
+                facts.geometry,
+                start=opened.start,
+                temperature=facts.temperature,
+                blank_run_steps=facts.geometry.samples_of_ms(silence_ms)
+                // facts.geometry.stride,
+            ),
+        )
+        self._utterances[self._next_serial] = self._open
+        self._next_serial += 1
+
+    def _submit(self, utterance: Utterance, windows: list[Window], now: float) -> None:
+        for window in windows:
+            deadline = self._pacer.window(window, utterance.start, now)
+            utterance.outstanding += window.hop
+            self._effects.append(
+                Job(
+                    self._setup.number,
+                    utterance.serial,
+                    window,
+                    Pass.STITCHED,
+                    deadline,
+                )
+            )
+
+    def _speculate(self, utterance: Utterance, at: int, now: float) -> None:
+        config, gate = self._config.decoder, utterance.gate
+        unseen = at - utterance.start - utterance.full_length
+        if utterance.full_length and unseen < config.speculate_every_s * self._rate:
+            return
+        wait_ms = gate.hangover_ms - min(config.speculate_ms, gate.hangover_ms)
+        self._ask_full(utterance, at, self._pacer.full_pass(now, wait_ms / 1000))
+
+    def _ask_full(self, utterance: Utterance, end: int, deadline: float) -> None:
+        length = end - utterance.start
+        if self._config.decoder.finals is Finals.STITCHED or not length:
+            return
+        if length > self._setup.full_pass_limit:
+            return
+        if utterance.full is FullPass.ASKED:
+            self._effects.append(
+                Cancel(self._setup.number, utterance.serial, Pass.FULL)
+            )
+        samples = normalised(
+            self._tape.between(utterance.start, end), self._setup.facts.normalise
+        )
+        window = Window(samples, start=0, left=0, hop=length, right=0, last=True)
+        job = Job(self._setup.number, utterance.serial, window, Pass.FULL, deadline)
+        utterance.ask_full(job)
+        self._effects.append(job)
+
+    def _close(self, utterance: Utterance, closed: Closed, now: float) -> None:
+        utterance.closed = closed
+        self._open = None
+        windows = utterance.windower.cut(closed.end - utterance.start)
+        self._submit(utterance, windows, now)
+        if not utterance.full_covers():
+            self._ask_full(utterance, closed.end, self._pacer.full_pass(now))
+
+    def _take_window(self, utterance: Utterance, logits: Logits, now: float) -> None:
+        if utterance.decoded:
+            return
+        window = logits.job.window
+        utterance.outstanding -= window.hop
+        utterance.decoder.accept(logits)
+        utterance.decoded = window.last
+        cut = utterance.decoder.cut
+        if cut is not None:
+            end = utterance.start + cut
+            if utterance.closed is None or end < utterance.closed.end:
+                self._cut(utterance, end, now)
+        if utterance.complete and utterance.full is not FullPass.NONE:
+            self._insist_full_covers(utterance, now)
+
+    def _insist_full_covers(self, utterance: Utterance, now: float) -> None:
+        """The gate heard silence after the pass; if the decoder did not, repeat it."""
+        if not utterance.full_covers():
+            end = utterance.start + utterance.length
+            self._ask_full(utterance, end, self._pacer.full_pass(now))
+
+    def _cut(self, utterance: Utterance, end: int, now: float) -> None:
+        """The decoder ends this utterance at `end`; read on from there anew."""
+        run = self._setup.facts.geometry.samples_of_ms(
+            utterance.gate.hangover_ms + utterance.gate.blank_extra_ms
+        )
+        for other in list(self._utterances.values()):
+            if other.serial >= utterance.serial:
+                self._cancel(other)
+            if other.serial > utterance.serial:
+                del self._utterances[other.serial]
+        utterance.closed = Closed(end, end - run, EndReason.BLANK)
+        utterance.decoded = True
+        utterance.outstanding = 0
+        utterance.full, utterance.full_job = FullPass.NONE, None
+        utterance.full_rows = None
+        self._ask_full(utterance, end, self._pacer.full_pass(now))
+        self._gates = [(s, c) for s, c in self._gates if s <= end] or self._gates[:1]
+        self._open = None
+        self._epoch = utterance.epoch
+        self._gate = self._fresh_gate(end)
+        for item in self._tape.replay(end):
+            match item:
+                case Mark(command=EndReason() as reason):
+                    self._end_epoch(reason, now)
+                case Mark(command=GateConfig() as config):
+                    self._set_gate(config)
+                case Mark():
+                    raise TypeError(f"unknown command on the tape: {item}")
+                case samples:
+                    self._feed(samples, now)
+
+    def _cancel(self, utterance: Utterance) -> None:
+        self._effects.append(Cancel(self._setup.number, utterance.serial))
+
+    # --- what the client is told --------------------------------------------
+
+    def _done(self) -> list[Effect]:
+        """Tell what is ripe, settle what is certain, and hand over what came of it."""
+        for utterance in list(self._utterances.values()):
+            if utterance.epoch > self._open_epoch:
+                break
+            self._tell(self._reporter.started(utterance))
+            if not utterance.complete:
+                if self._config.partials:
+                    self._tell(self._reporter.partial(utterance))
+                break
+            self._tell(self._reporter.ended(utterance))
+            if utterance.full is FullPass.ASKED:
+                break
+            self._finish(utterance)
+            self._ledger.decoded(utterance.start + utterance.length)
+        first = next(iter(self._utterances.values()), None)
+        settled = first.start if first else self._gate.settled
+        self._ledger.gated(settled)
+        self._tape.forget(settled)
+        effects, self._effects = self._effects, []
+        return effects
+
+    def _finish(self, utterance: Utterance) -> None:
+        self._ledger.gated(utterance.start)
+        self._effects.append(self._reporter.final(utterance, words=self._config.words))
+        del self._utterances[utterance.serial]
+
+    def _tell(self, event: ServerEvent | None) -> None:
+        if event is not None:
+            self._effects.append(event)

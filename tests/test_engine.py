@@ -8,7 +8,7 @@ import threading
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
-from queue import Queue
+from queue import Empty, Queue
 
 import numpy as np
 import pytest
@@ -226,6 +226,32 @@ def test_a_model_that_cannot_be_cloned_fails_the_start():
     assert [1] == [clone.closed for clone in model.clones]
 
 
+def test_stopping_while_it_warms_up_fails_the_start():
+    model = ScriptedModel()
+    model.armed.set()
+    engine = Engine(model, EngineConfig(workers=1))
+    failures = Queue()
+
+    def start():
+        try:
+            engine.start()
+        except ModelError as error:
+            failures.put(error)
+
+    threads = [threading.Thread(target=target) for target in (start, engine.stop)]
+    threads[0].start()
+    model.entered.get(timeout=WAIT_S)
+    threads[1].start()
+    with engine._change:  # stop has said so, then waits for the pass to end
+        assert engine._change.wait_for(lambda: engine.state == "stopped", WAIT_S)
+    model.gate.set()
+
+    assert "it was stopped" in str(failures.get(timeout=WAIT_S))
+    for thread in threads:
+        thread.join(WAIT_S)
+    assert [1] == [clone.closed for clone in model.clones]
+
+
 def test_no_workers_asked_for_is_one_a_core_without_batches_and_one_with():
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
 
@@ -264,6 +290,26 @@ def test_a_streams_windows_come_back_in_order_from_many_workers(run):
 
     for answers in streams.values():
         assert list(range(50)) == [said(answer) for answer in answers.take(50)]
+
+
+def test_a_streams_next_window_is_not_begun_before_the_answer_is_handed_over(run):
+    model, answers = ScriptedModel(), Answers()
+    engine = run(model, workers=2, gated=True)
+    early = []
+
+    def deliver(answer):
+        model.entered.get(timeout=WAIT_S)
+        try:
+            early.append(model.entered.get(timeout=0.05))
+        except Empty:
+            answers(answer)
+
+    engine.submit(job(1), deliver)
+    engine.submit(job(2), answers)
+    model.gate.set()
+
+    assert [1, 2] == [said(answer) for answer in answers.take(2)]
+    assert [] == early
 
 
 def test_a_batch_takes_what_waits_and_each_job_gets_its_own_rows(run):

@@ -127,6 +127,15 @@ def test_a_full_pass_that_cannot_be_in_time_is_given_up_and_never_begun(now):
     assert made.wake_at() is None
 
 
+def test_a_full_pass_that_is_too_late_is_in_nobodys_way():
+    made = schedule(full(1, 1.0), in_time := full(2, 9.0))
+
+    assert (in_time,) == made.take(5.0)
+    made.done((in_time,))
+    made.add(window := job(3, 9.0))
+    assert (window,) == made.take(5.0)
+
+
 def test_a_full_pass_with_time_left_is_not_given_up():
     assert () == schedule(full(1, 1.0)).give_up(0.89)
 

@@ -7,19 +7,18 @@ of our code sees it. Here such a peer is told why first, in the dialect's words.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection
-from websockets.datastructures import Headers
 from websockets.http11 import Response
 from websockets.protocol import State
 
 from streaming.errors import ProtocolError, TooBig, WavestitchError
 from streaming.protocols.adapter import Adapter, Dialect
+from streaming.server.pages import refuse, wrong_method
 
-__all__ = ["Door", "answer", "answer_json"]
+__all__ = ["Door"]
 
 # What the library's parser refuses, by its close code: the error that the client
 # is told, and the code that we close with.
@@ -30,25 +29,6 @@ _REFUSED: Mapping[int, tuple[type[WavestitchError], int]] = {
 }
 
 _METHODS = (b"POST", b"PUT", b"PATCH", b"DELETE")
-
-
-def answer(status: int, phrase: str, kind: str, text: str) -> Response:
-    """A plain HTTP answer; the connection ends with it."""
-    body = text.encode()
-    headers = Headers(
-        [
-            ("Connection", "close"),
-            ("Content-Length", str(len(body))),
-            ("Content-Type", kind),
-            ("Cache-Control", "no-store"),
-        ]
-    )
-    return Response(status, phrase, headers, body)
-
-
-def answer_json(status: int, phrase: str, body: str) -> Response:
-    """A plain HTTP answer in JSON."""
-    return answer(status, phrase, "application/json", body)
 
 
 class Door(ServerConnection):
@@ -84,20 +64,7 @@ class Door(ServerConnection):
     def data_received(self, data: bytes) -> None:
         """Answer methods with a body, which the library drops without a word."""
         if self.request is None and data.partition(b" ")[0] in _METHODS:
-            refusal = answer_json(
-                405,
-                "Method Not Allowed",
-                json.dumps(
-                    {
-                        "type": "error",
-                        "code": "method_not_allowed",
-                        "message": "method must be GET, "
-                        f"got {data.partition(b' ')[0].decode()}",
-                    }
-                ),
-            )
-            refusal.headers["Allow"] = "GET"
-            self._respond(refusal)
+            self._respond(wrong_method(data.partition(b" ")[0].decode()))
             return
         super().data_received(data)
 
@@ -112,12 +79,8 @@ class Door(ServerConnection):
             await super().handshake(*args, **kwargs)
         except asyncio.CancelledError:  # the library's open_timeout
             if self.request is None:
-                body = {
-                    "type": "error",
-                    "code": "handshake_timeout",
-                    "message": "no whole opening request came in time",
-                }
-                self._respond(answer_json(408, "Request Timeout", json.dumps(body)))
+                why = "no whole opening request came in time"
+                self._respond(refuse(408, "handshake_timeout", why))
             raise
 
     def connection_lost(self, exc: Exception | None) -> None:

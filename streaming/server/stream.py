@@ -40,9 +40,9 @@ from streaming.server.arrivals import Arrivals
 from streaming.server.metrics import Metrics
 from streaming.server.outbox import Outbox
 
-__all__ = ["NORMAL", "Stream", "Surroundings"]
+__all__ = ["Stream", "Surroundings"]
 
-NORMAL, GOING_AWAY = 1000, 1001
+_NORMAL = 1000
 
 _log = logging.getLogger("wavestitch")
 
@@ -104,7 +104,7 @@ class Stream:
         self._attached = True
         self._finishing = False
         self._reason = "lost"
-        self._close = (NORMAL, "")
+        self._close = (_NORMAL, "")
         self._farewell: Exception | None = None
         self._owed: deque[type[Flushed | Configured] | Refused] = deque()
         self._jobs: set[Job] = set()
@@ -195,7 +195,7 @@ class Stream:
         """The connection is gone."""
         self._attached = False
         self.outbox.clear()
-        self.outbox.close(NORMAL)
+        self.outbox.close(_NORMAL)
         self._abandon()
 
     # --- from the engine ---------------------------------------------------

@@ -25,6 +25,7 @@ from streaming.events import (
     Flushed,
     Job,
     Logits,
+    Notice,
     Partial,
     Pass,
     Totals,
@@ -34,6 +35,14 @@ from streaming.numeric.geometry import Geometry
 from streaming.numeric.vocabulary import Vocabulary
 from streaming.server.backend import Backend
 from streaming.server.server import Server
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Give the loop turns until something has come true."""
+    async with asyncio.timeout(10):
+        while not true():  # noqa: ASYNC110  what is waited for has no event
+            await asyncio.sleep(0)
+
 
 FACTS = ModelFacts(
     name="scripted",
@@ -46,8 +55,8 @@ FACTS = ModelFacts(
 class ScriptedSession:
     """Every audio message becomes a job and a partial; a flush makes a final.
 
-    Binary messages that begin with `boom`, `wav` and `big` raise a bug, refuse
-    the audio and make a long text.
+    A flush is answered once nothing is pending. Binary messages that begin with
+    `boom`, `wav` and `big` raise a bug, refuse the audio and make a long text.
     """
 
     def __init__(self, config: StreamConfig, first: int, full_pass_limit: int):
@@ -58,6 +67,7 @@ class ScriptedSession:
         self.decoded_samples = 0
         self.pending = 0
         self.utterance = 0
+        self.replies = []
         self.finishing = False
         self.finished = False
         self.wakes_at = None
@@ -90,16 +100,11 @@ class ScriptedSession:
             case Audio(data=data):
                 return self._audio(data, now)
             case Flush():
-                return [self._final(), Flushed(self.received)]
+                self.replies += [self._final, self._flushed]
+                return self._end()
             case Configure():
-                return [
-                    Configured(
-                        event.partials if event.partials is not None else True,
-                        event.budget_ms or self.config.budget_ms,
-                        event.hangover_ms or self.config.gate.hangover_ms,
-                        event.max_utterance_s or self.config.gate.max_utterance_s,
-                    )
-                ]
+                self.replies.append(lambda: self._configured(event))
+                return self._end() if len(self.replies) > 1 else self._reply()
             case Finish():
                 self.finishing = True
                 return self._end()
@@ -114,11 +119,13 @@ class ScriptedSession:
         samples = len(data) // (audio.channels * audio.encoding.width)
         self.received += samples
         self.pending += 1
-        text = "x" * 100_000 if data.startswith(b"big") else "a " * self.pending
+        if data.startswith(b"big"):
+            self.pending -= 1
+            return [Notice("big", "x" * 100_000)]
         window = Window(np.zeros(samples, np.float32), 0, 0, samples, 0)
         job = Job(self.first, self.utterance, window, Pass.STITCHED, now + 1)
         end = self.received / audio.sample_rate
-        partial = Partial(0, self.utterance, text, 0, 0.0, end)
+        partial = Partial(0, self.utterance, "a " * self.pending, 0, 0.0, end)
         return [job, partial, Ack(self.received)]
 
     def _final(self):
@@ -128,7 +135,27 @@ class ScriptedSession:
         return final
 
     def _end(self):
-        if not self.finishing or self.pending:
+        if self.pending:
+            return []
+        return self._reply() + self._finish()
+
+    def _reply(self):
+        replies, self.replies = self.replies, []
+        return [reply() for reply in replies]
+
+    def _configured(self, event):
+        return Configured(
+            event.partials if event.partials is not None else True,
+            event.budget_ms or self.config.budget_ms,
+            event.hangover_ms or self.config.gate.hangover_ms,
+            event.max_utterance_s or self.config.gate.max_utterance_s,
+        )
+
+    def _flushed(self):
+        return Flushed(self.received)
+
+    def _finish(self):
+        if not self.finishing or self.finished:
             return []
         self.finished = True
         return [self._final(), Finished(self.totals)]
@@ -218,6 +245,7 @@ class Stage:
     """A server with scripted insides."""
 
     def __init__(self, server: Server, engine: ScriptedEngine, sessions: list):
+        self.backend = None
         self.server = server
         self.engine = engine
         self.sessions = sessions

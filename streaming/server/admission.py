@@ -1,0 +1,98 @@
+"""Who is let in, and how the others are told why not.
+
+A refusal is an HTTP answer, which a browser hides from its page: a request with
+an `Origin` is let in to be told on the websocket.
+"""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from math import ceil
+
+from websockets.http11 import Request, Response
+
+from streaming.config import Config
+from streaming.errors import Overloaded
+from streaming.protocols.adapter import Adapter, Dialect
+from streaming.server.door import Door
+from streaming.server.metrics import Metrics
+from streaming.server.pages import json_answer, refuse
+from streaming.server.sessions import Sessions
+from streaming.server.standing import RETRY_S, Standing
+
+__all__ = ["Admission"]
+
+_log = logging.getLogger("wavestitch")
+
+# Browsers that are let in only to be told why not; more are refused by HTTP.
+_MOST_REFUSED_OPEN = 64
+
+
+class Admission:
+    """Counts the seats and decides over each opening request."""
+
+    def __init__(
+        self, config: Config, standing: Standing, sessions: Sessions, metrics: Metrics
+    ) -> None:
+        self._config = config
+        self._standing = standing
+        self._sessions = sessions
+        self._metrics = metrics
+        self._doors: set[Door] = set()
+        self._refused: set[Door] = set()
+
+    def admit(
+        self, door: Door, request: Request, dialect: Dialect, query: str
+    ) -> Response | None:
+        """Let a websocket in with None, or answer it."""
+        upgrade = ",".join(request.headers.get_all("Upgrade"))
+        if "websocket" not in upgrade.lower():
+            answer = refuse(426, "upgrade_required", f"{dialect.path} is a websocket")
+            answer.headers["Upgrade"] = "websocket"
+            return answer
+        door.dialect = dialect
+        try:
+            door.adapter = self._adapter(dialect, query)
+        except Exception as error:
+            return self._refuse(door, request, dialect, error)
+        self._seat(door)
+        return None
+
+    def _adapter(self, dialect: Dialect, query: str) -> Adapter:
+        """Is there room, and can what is asked for be had?"""
+        backend = self._standing.expect_backend()
+        limit = self._config.limits.max_connections
+        # Sessions that lost their connection hold work until they are decoded.
+        if max(len(self._doors), len(self._sessions)) >= limit:
+            raise Overloaded(f"all {limit} connections are taken", RETRY_S)
+        adapter = dialect.open(query, backend.offer(self._config.stream))
+        if adapter.resume is not None:
+            self._sessions.resume(adapter.resume)
+        return adapter
+
+    def _refuse(
+        self, door: Door, request: Request, dialect: Dialect, error: Exception
+    ) -> Response | None:
+        refusal = dialect.refusal(error)
+        self._metrics.refused.labels(refusal.code).inc()
+        if refusal.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            _log.error("a connection could not be opened", exc_info=error)
+        if "Origin" in request.headers and len(self._refused) < _MOST_REFUSED_OPEN:
+            door.refused = error
+            self._refused.add(door)
+            door.lost.append(lambda: self._refused.discard(door))
+            return None
+        answer = json_answer(refusal.status, refusal.body)
+        if isinstance(error, Overloaded):
+            answer.headers["Retry-After"] = str(ceil(error.retry_after_s))
+        return answer
+
+    def _seat(self, door: Door) -> None:
+        def leave() -> None:
+            self._doors.discard(door)
+            self._metrics.connections.set(len(self._doors))
+
+        self._doors.add(door)
+        self._metrics.connections.set(len(self._doors))
+        door.lost.append(leave)

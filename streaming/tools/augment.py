@@ -24,7 +24,10 @@ def change_speed(samples: Samples, factor: float) -> Samples:
     """Play faster (`factor` over 1) or slower; pitch and formants move along."""
     count = max(1, int(len(samples) / factor))
     places = np.arange(count, dtype=np.float32) * np.float32(factor)
-    return np.interp(places, np.arange(len(samples)), samples).astype(np.float32)
+    heard: Samples = np.interp(places, np.arange(len(samples)), samples).astype(
+        np.float32
+    )
+    return heard
 
 
 class Augmenter:
@@ -49,16 +52,16 @@ class Augmenter:
         self._rooms = [room / (np.sqrt((room**2).sum()) + 1e-9) for room in rooms]
         self._dice = dice
 
-    def __call__(self, samples: Samples) -> Samples:
-        """A distorted copy of the same length."""
+    def __call__(self, samples: Samples, strength: float = 1.0) -> Samples:
+        """A distorted copy of the same length; `strength` scales every chance."""
         chances, dice = self._chances, self._dice
-        if self._rooms and dice.random() < chances.room_chance:
+        if self._rooms and dice.random() < chances.room_chance * strength:
             samples = self._reverberate(samples)
-        if dice.random() < chances.tilt_chance:
+        if dice.random() < chances.tilt_chance * strength:
             samples = self._tilt(samples)
-        if self._noises and dice.random() < chances.noise_chance:
+        if self._noises and dice.random() < chances.noise_chance * strength:
             samples = self._add_noise(samples)
-        if dice.random() < chances.telephone_chance:
+        if dice.random() < chances.telephone_chance * strength:
             samples = self._telephone(samples)
         return samples
 
@@ -70,7 +73,7 @@ class Augmenter:
         return noise * np.float32(10 ** self._dice.uniform(-3, 0))
 
     def _excerpt(self, count: int) -> Samples:
-        noise = self._noises[self._dice.integers(len(self._noises))]
+        noise = self._noises[int(self._dice.integers(len(self._noises)))]
         start = int(self._dice.integers(len(noise)))
         return np.take(noise, np.arange(start, start + count), mode="wrap")
 
@@ -79,7 +82,7 @@ class Augmenter:
         size = _fast_length(len(samples) + len(room))
         wet = np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(room, size), size)
         start = int(np.abs(room).argmax())
-        return wet[start : start + len(samples)]
+        return wet[start : start + len(samples)].astype(np.float32)
 
     def _tilt(self, samples: Samples) -> Samples:
         size = _fast_length(len(samples))
@@ -87,7 +90,7 @@ class Augmenter:
         knots = self._dice.uniform(-1, 1, 6) * self._chances.tilt_db
         decibels = np.interp(np.linspace(0, 5, len(spectrum)), np.arange(6), knots)
         gains = (10 ** (decibels / 20)).astype(np.float32)
-        return np.fft.irfft(spectrum * gains, size)[: len(samples)]
+        return np.fft.irfft(spectrum * gains, size)[: len(samples)].astype(np.float32)
 
     def _add_noise(self, samples: Samples) -> Samples:
         noise = self._excerpt(len(samples))
@@ -105,9 +108,10 @@ class Augmenter:
         peak = np.abs(band).max() + 1e-9
         coded = np.sign(band) * np.log1p(255 * np.abs(band) / peak) / np.log(256)
         coded = np.round(coded * 127) / 127
-        return (np.sign(coded) * (256 ** np.abs(coded) - 1) / 255 * peak).astype(
-            np.float32
-        )
+        heard: Samples = (
+            np.sign(coded) * (256 ** np.abs(coded) - 1) / 255 * peak
+        ).astype(np.float32)
+        return heard
 
 
 def _fast_length(count: int) -> int:

@@ -45,7 +45,8 @@ class Batch:
 
 def normalise(samples: Samples) -> Samples:
     """Zero mean, unit variance, as `Wav2Vec2FeatureExtractor` does it."""
-    return (samples - samples.mean()) / np.sqrt(samples.var() + np.float32(1e-7))
+    scale = np.sqrt(samples.var() + np.float32(1e-7))
+    return np.asarray((samples - samples.mean()) / scale, np.float32)
 
 
 class Batches:
@@ -89,12 +90,12 @@ class Batches:
             )
         self._chances = np.array(chances) / sum(chances)
 
-    def draw(self, seconds: float) -> Iterator[Batch]:
-        """Batches of about `seconds` of audio, `POOL` of them at most."""
+    def draw(self, seconds: float, strength: float = 1.0) -> Iterator[Batch]:
+        """About `POOL` batches of `seconds` of audio, distorted with `strength`."""
         examples: list[Example] = []
         budget = seconds * SAMPLE_RATE
         while sum(len(e.samples) for e in examples) < budget * POOL:
-            example = self._example()
+            example = self._example(strength)
             if (
                 len(example.samples)
                 <= self._recipe.optimisation.max_utterance_s * SAMPLE_RATE
@@ -109,7 +110,7 @@ class Batches:
         for place in self._dice.permutation(len(groups)):
             yield _pad(groups[place])
 
-    def _example(self) -> Example:
+    def _example(self, strength: float) -> Example:
         augmentation = self._recipe.augmentation
         share, rows = self._corpora[
             self._dice.choice(len(self._corpora), p=self._chances)
@@ -132,7 +133,7 @@ class Batches:
         pieces.append(self._silence(augmentation.edge_s))
         samples = np.concatenate(pieces)
         text = " ".join(u.text for u in chosen if u.text)
-        return Example(normalise(self._augment(samples)), text)
+        return Example(normalise(self._augment(samples, strength)), text)
 
     def _silence(self, bounds: tuple[float, float]) -> Samples:
         count = int(self._dice.uniform(*bounds) * SAMPLE_RATE)

@@ -12,6 +12,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -94,14 +95,12 @@ class AudioStore:
         self._samples = (
             np.memmap(samples, np.int16, "r") if bounds[-1] else np.empty(0, np.int16)
         )
-        self._spans = dict(
-            zip(paths, zip(bounds[:-1], bounds[1:], strict=True), strict=True)
-        )
+        self._spans = dict(zip(paths, pairwise(bounds), strict=True))
 
     def samples(self, utterance: Utterance) -> npt.NDArray[np.float32]:
         """Its samples, shape `(n,)`, in -1..1."""
         start, end = self._spans[utterance.path]
-        return self._samples[start:end].astype(np.float32) / 32_768
+        return self._samples[start:end].astype(np.float32) / np.float32(32_768)
 
     def seconds(self, utterance: Utterance) -> float:
         """Its length."""

@@ -6,7 +6,7 @@ Knows names, units and limits. Reads no audio and imports no torch.
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -59,7 +59,15 @@ class CorpusShare:
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """Chances (0..1) of each distortion for one utterance, and its range."""
+    """Chances (0..1) of each distortion for one utterance, and its range.
+
+    Attributes:
+        ramp_steps: the chances, and the masking of `shape`, are zero until the first
+            of these updates and rise to full at the second: CTC leaves its blank
+            plateau in half the updates on clean speech.
+    """
+
+    ramp_steps: tuple[int, int] = (1_000, 4_000)
 
     noise_chance: float = 0.5
     snr_db: tuple[float, float] = (3.0, 30.0)
@@ -69,6 +77,11 @@ class Augmentation:
     tilt_db: float = 6.0
     pause_s: tuple[float, float] = (0.05, 0.5)
     edge_s: tuple[float, float] = (0.0, 0.4)
+
+    def strength_at(self, step: int) -> float:
+        """Share of the chances that holds at update `step`, 0 to 1."""
+        first, last = self.ramp_steps
+        return min(1.0, max(0.0, (step - first) / max(1, last - first)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +169,10 @@ class Recipe:
     shape: Shape = field(default_factory=Shape)
     augmentation: Augmentation = field(default_factory=Augmentation)
     optimisation: Optimisation = field(default_factory=Optimisation)
+
+    def with_manifest(self, path: Path) -> Recipe:
+        """This recipe with one more manifest to train on."""
+        return replace(self, manifests=(*self.manifests, path))
 
 
 def load_recipe(path: Path) -> Recipe:

@@ -154,7 +154,7 @@ def synthesize(
 
 
 def _phrases(dice: random.Random, sentences: list[str]) -> Iterator[Phrase]:
-    makers = [
+    makers: list[tuple[int, Callable[[], Phrase]]] = [
         (20, lambda: _string(dice, lambda: dice.choice(DIGITS), 10)),
         (10, lambda: _string(dice, lambda: dice.choice(LETTERS), 8)),
         (10, lambda: _string(dice, lambda: dice.choice([*DIGITS, *LETTERS]), 9)),

@@ -6,10 +6,12 @@ begun. Knows seconds and samples; not what was measured, nor when.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from math import floor, sqrt
+from statistics import median
 
 import numpy as np
 
@@ -19,6 +21,9 @@ UNBOUNDED = 1 << 62
 """More samples than any pass has."""
 
 _TERMS = 3  # fixed, linear, square
+# Attention tells only at length: from shorter spans, noise would be taken for it and
+# squared (0.5 to 2 s on a busy machine foretold 43 s for a pass of 3 s).
+_SPAN = 16
 # A pass in 50 decides: slow enough for one hiccup, and a machine that became busy
 # is believed within seconds.
 _WEIGHT = 0.02
@@ -56,20 +61,26 @@ class Costs:
 
     @classmethod
     def fit(cls, measured: Sequence[Measured]) -> Costs:
-        """Fit by least squares of the relative error, no term negative."""
+        """Fit by least squares of the relative error, no term negative.
+
+        Of the passes of one kind the median counts: on a busy machine the same
+        pass was seen to take from 12 to 320 ms, and one fast one would rule.
+        """
         if not measured:
             return cls()
-        seconds = np.array([m.seconds for m in measured])
-        seconds = np.maximum(seconds, 1e-9)
-        terms = np.array(
-            [(1.0, m.batch * m.samples, m.batch * m.samples**2) for m in measured]
-        )
+        alike: defaultdict[tuple[int, int], list[float]] = defaultdict(list)
+        for each in measured:
+            alike[each.samples, each.batch].append(each.seconds)
+        seconds = np.array([max(median(times), 1e-9) for times in alike.values()])
+        terms = np.array([(1.0, batch * n, batch * n**2) for n, batch in alike])
         # Columns differ by ten orders of magnitude: scale each to its largest.
         scale = np.maximum(terms.max(axis=0), 1.0)
         scaled = terms / scale / seconds[:, None]
+        lengths = [samples for samples, _ in alike]
+        fitted = _TERMS if max(lengths) >= _SPAN * min(lengths) else _TERMS - 1
         best, least = np.zeros(_TERMS), float("inf")
-        for count in range(1, _TERMS + 1):
-            for chosen in combinations(range(_TERMS), count):
+        for count in range(1, fitted + 1):
+            for chosen in combinations(range(fitted), count):
                 found = np.linalg.lstsq(scaled[:, chosen], np.ones(len(seconds)))[0]
                 error = float(np.sum((scaled[:, chosen] @ found - 1.0) ** 2))
                 if (found >= 0).all() and error < least - 1e-12:

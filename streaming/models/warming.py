@@ -15,7 +15,7 @@ from streaming.models.passes import forward
 __all__ = ["time_passes"]
 
 _LENGTHS_MS = (500, 1_000, 2_000, 4_000, 8_000, 16_000)
-_TIMED = 2  # passes at each length, after one that is not timed
+_TIMED = 3  # passes at each length, after one that is not timed
 _ENOUGH_S = 0.5  # a pass this long is the last: start soon, extrapolate the rest
 _BATCH_MS = 4_000  # longest windows that are tried as a whole batch
 

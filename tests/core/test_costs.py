@@ -69,6 +69,23 @@ def test_the_longest_pass_of_half_a_second(expected, costs):
     assert expected == costs.longest(0.5)
 
 
+def test_one_fast_and_one_slow_pass_of_each_length_change_nothing():
+    costs = Costs(fixed_s=0.005, linear_s=1e-6)
+    odd = [
+        Measured(each.samples, each.batch, each.seconds * times)
+        for each in measured(costs)
+        for times in (1, 0.05, 1, 30)
+    ]
+
+    assert costs.seconds(40_000) == pytest.approx(Costs.fit(odd).seconds(40_000))
+
+
+def test_short_lengths_alone_foretell_no_square():
+    noisy = [(8_000, 0.13), (16_000, 0.29), (32_000, 0.86)]
+
+    assert 0 == Costs.fit([Measured(n, 1, s) for n, s in noisy]).square_s
+
+
 def test_nothing_measured_costs_nothing():
     assert 0.0 == Costs.fit([]).seconds(16_000)
 

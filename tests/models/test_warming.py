@@ -30,9 +30,9 @@ def timed(pace, max_batch):
     return time_passes(model, max_batch, lambda: model.now)
 
 
-def test_windows_of_growing_length_are_timed_twice():
+def test_windows_of_growing_length_are_timed_thrice():
     expected = [
-        (round(s * 16_000), 1, s / 64) for s in (0.5, 1, 2, 4, 8, 16) for _ in (0, 1)
+        (round(s * 16_000), 1, s / 64) for s in (0.5, 1, 2, 4, 8, 16) for _ in range(3)
     ]
 
     assert expected == timed(pace=1 / 64, max_batch=1)
@@ -41,8 +41,8 @@ def test_windows_of_growing_length_are_timed_twice():
 def test_short_windows_are_timed_in_whole_batches_too():
     batches = [(samples // 16_000, batch) for samples, batch, _ in timed(1 / 256, 8)]
 
-    assert [(2, 1), (2, 1), (2, 8), (2, 8)] == batches[8:12]
-    assert [(8, 1), (8, 1), (16, 1), (16, 1)] == batches[-4:]
+    assert [*[(2, 1)] * 3, *[(2, 8)] * 3] == batches[12:18]
+    assert [*[(8, 1)] * 3, *[(16, 1)] * 3] == batches[-6:]
 
 
 def test_a_slow_model_is_not_made_to_run_the_longest_windows():

@@ -117,7 +117,7 @@ def assert_in_order(simulation):
             assert simulation.ended[first] <= simulation.began[second]
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(
     st.lists(st.integers(0, HOP), min_size=1, max_size=5),
     st.lists(st.integers(0, 3_000), min_size=1, max_size=4),
@@ -208,7 +208,7 @@ def traffic(draw):
     return jobs
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(
     traffic(), st.sampled_from([0.01, 0.1, 0.4]), st.integers(1, 3), st.integers(1, 4)
 )

@@ -181,13 +181,17 @@ def load_recipe(path: Path) -> Recipe:
     Raises:
         ConfigError: names the unknown, missing or wrong key.
     """
-    table = tomllib.loads(path.read_text())
+    try:
+        table = tomllib.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: {error}") from error
     here = path.parent
     for key in ("noise", "start", "sentences"):
         if key in table:
             table[key] = here / table[key]
     for key in ("manifests", "tests"):
-        table[key] = tuple(here / item for item in table.get(key, ()))
+        if key in table:
+            table[key] = tuple(here / item for item in table[key])
     table["corpora"] = tuple(
         _build(CorpusShare, {"name": name, **share})
         for name, share in table.pop("corpora", {}).items()

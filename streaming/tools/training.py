@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed
+import transformers
 from torch import Tensor, nn
 from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
 
@@ -311,6 +312,7 @@ class Trainer:
         """Write the averaged weights as a transformers checkpoint."""
         own = {k: v.clone() for k, v in self.model.state_dict().items()}
         self.model.load_state_dict(self.average)
+        transformers.utils.logging.disable_progress_bar()
         self.model.save_pretrained(folder)
         self.model.load_state_dict(own)
         (folder / "vocab.json").write_text(json.dumps(self.alphabet, indent=1))

@@ -1,0 +1,72 @@
+"""Recipes are read whole or refused by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from streaming.errors import ConfigError
+from streaming.tools.recipe import Augmentation, Optimisation, load_recipe
+
+RECIPE = """
+manifests = ["train.jsonl"]
+noise = "noise.jsonl"
+[corpora.digits]
+weight = 2
+speed = [0.9, 1.1]
+[optimisation]
+steps = 10
+batch_seconds = [[0, 5.0], [4, 9.0]]
+"""
+
+
+def write(folder, text):
+    path = folder / "recipe.toml"
+    path.write_text(text)
+    return path
+
+
+def test_paths_count_from_the_recipes_folder(tmp_path):
+    recipe = load_recipe(write(tmp_path, RECIPE))
+
+    assert recipe.manifests == (tmp_path / "train.jsonl",)
+    assert recipe.noise == tmp_path / "noise.jsonl"
+    assert recipe.corpora[0].name == "digits"
+    assert recipe.corpora[0].speed == (0.9, 1.1)
+    assert recipe.optimisation.seconds_at(3) == 5.0
+    assert recipe.optimisation.seconds_at(4) == 9.0
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (RECIPE + "[shape]\nhiden_size = 1\n", "hiden_size"),
+        (RECIPE.replace("weight = 2", "weight = -1"), "weight"),
+        (RECIPE.replace("[0.9, 1.1]", "[1.1, 0.9]"), "speed"),
+        (RECIPE.replace('manifests = ["train.jsonl"]\n', ""), "manifests"),
+        ("manifests = [", "recipe.toml"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path, text, named):
+    with pytest.raises(ConfigError, match=named):
+        load_recipe(write(tmp_path, text))
+
+
+def test_the_rate_rises_holds_and_falls():
+    plan = Optimisation(steps=100, warmup_steps=10, decay_steps=20, peak_rate=1.0)
+
+    assert plan.rate_at(0) == pytest.approx(0.1)
+    assert plan.rate_at(50) == 1.0
+    assert plan.rate_at(90) == pytest.approx(0.5)
+    assert plan.rate_at(99) == pytest.approx(0.05)
+
+
+def test_distortions_ramp_up():
+    plan = Augmentation(ramp_steps=(10, 20))
+
+    assert [plan.strength_at(step) for step in (0, 10, 15, 20, 99)] == [
+        0,
+        0,
+        0.5,
+        1,
+        1,
+    ]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from streaming.errors import ConfigError, ModelError
 from streaming.models.checkpoint import METADATA, read_json
+from streaming.numeric.vocabulary import Vocabulary
 
 __all__ = ["fetch", "is_hub_id"]
 
@@ -89,6 +90,8 @@ def fetch(
         if config.get("adapter_attn_dim") is not None:
             tokenizer = read_json(folder / "tokenizer_config.json", needed=False)
             chosen = language or str(tokenizer.get("target_lang") or "eng")
+            # Before the weights: it names the languages where this is none of them.
+            Vocabulary.from_files(folder, chosen)
             wanted.append(f"adapter.{chosen}.safetensors")
         folder = snapshot(wanted)
         if trust_pickle and not list(folder.glob("*.safetensors")):

@@ -100,7 +100,7 @@ def locate(config: ModelConfig) -> Checkpoint:
     if config.name is None:
         return read_checkpoint(BUNDLED_MODEL, language=config.language)
     folder = Path(config.name).expanduser()
-    if folder.is_dir():
+    if config.name and folder.is_dir():
         return read_checkpoint(folder, language=config.language)
     if not is_hub_id(config.name):
         raise ConfigError(

@@ -42,8 +42,9 @@ class MelFeatures:
         """Features of a batch.
 
         The statistics of a band are taken over the frames that lie wholly in a
-        window's samples, as the extractor does, which has no others. Frames that
-        begin past the samples are the mean, 0.
+        window's samples, as the extractor does, which has no others (over those that
+        begin in them, where fewer than two do). Frames that begin past the samples
+        are the mean, 0.
 
         Args:
             samples: `(batch, n)`, -1..1, zero-padded so that n gives whole stacks.
@@ -60,17 +61,18 @@ class MelFeatures:
         power = torch.fft.rfft(frames, n=_FFT).abs() ** 2
         mel = (power @ self._filters).clamp_min(_FLOOR).log()  # (batch, frames, bands)
 
-        index = torch.arange(mel.shape[1], device=mel.device)[None]
-        whole = (lengths[:, None] - _FRAME).div(_HOP, rounding_mode="floor") + 1
-        # Too few for statistics: take what there is.
-        whole = torch.where(whole < 2, mel.shape[1], whole)
-        counted = (index < whole)[..., None]
-        mean = (mel * counted).sum(1, keepdim=True) / whole[..., None]
+        # Frames wholly in the samples, and frames that begin in them.
+        whole = (lengths - _FRAME).div(_HOP, rounding_mode="floor") + 1
+        begun = (lengths + _HOP - 1).div(_HOP, rounding_mode="floor")
+        counts = torch.where(whole < 2, begun, whole)[:, None, None]
+        index = torch.arange(mel.shape[1], device=mel.device)[None, :, None]
+        counted = index < counts
+        mean = (mel * counted).sum(1, keepdim=True) / counts
         centred = mel - mean
         # The extractor divides by n - 1.
-        variance = (centred**2 * counted).sum(1, keepdim=True) / (whole[..., None] - 1)
-        normal = centred / torch.sqrt(variance + _EPSILON)
-        normal = normal * (index * _HOP < lengths[:, None])[..., None]
+        squares = (centred**2 * counted).sum(1, keepdim=True)
+        deviation = torch.sqrt(squares / (counts - 1).clamp_min(1) + _EPSILON)
+        normal = centred / deviation * (index < begun[:, None, None])
         stacked: Tensor = normal.float().reshape(
             mel.shape[0], -1, mel.shape[2] * self.stacked
         )

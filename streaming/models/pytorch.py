@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from safetensors import SafetensorError
 from torch.nn.utils import parametrize
 from transformers.utils import logging as transformers_logging
 
@@ -188,7 +189,7 @@ def load_module(checkpoint: Checkpoint, *, trust_pickle: bool = False) -> Any:
                     local_files_only=True,
                     use_safetensors=None if trust_pickle else True,
                 )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"{checkpoint.folder}: cannot be loaded: {error}") from error
     # transformers fills what is missing with random numbers.
     missing = [k for k in info["missing_keys"] if "masked_spec_embed" not in k]
@@ -197,7 +198,7 @@ def load_module(checkpoint: Checkpoint, *, trust_pickle: bool = False) -> Any:
             f"{checkpoint.folder}: {len(missing)} weights are missing, among them "
             f"{', '.join(sorted(missing)[:3])}"
         )
-    return module.eval().requires_grad_(False)
+    return module.eval()
 
 
 def fold_weights(module: Any) -> Any:

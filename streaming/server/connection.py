@@ -29,7 +29,7 @@ __all__ = ["Connection"]
 _SLICE_S = 0.5
 
 # A reader that took nothing for send_timeout_s may still wake up and read why.
-_GRACE_S = 2.0
+_GRACE_S = 5.0
 
 
 class Connection:

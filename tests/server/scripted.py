@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import asynccontextmanager
 
@@ -265,10 +266,10 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged(*, warm=True, **limits):
+async def staged(*, warm=True, clock=time.monotonic, **limits):
     """A server on a free port of this machine; limits as in `LimitConfig`."""
     config = Config(server=ServerConfig(port=0), limits=LimitConfig(**limits))
-    server, engine, sessions = Server(config), ScriptedEngine(), []
+    server, engine, sessions = Server(config, clock=clock), ScriptedEngine(), []
 
     def open_session(stream: StreamConfig, first: int, limit: int):
         sessions.append(ScriptedSession(stream, first, limit))

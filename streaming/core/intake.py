@@ -52,7 +52,7 @@ class Intake:
         """
         samples = self._decoder.push(data)
         self.received += len(samples)
-        notices = self._inspector.look(data)
+        notices = self._inspector.look(data, samples)
         pieces = [
             resampler.push(samples[:, channel])
             for channel, resampler in enumerate(self._resamplers)

@@ -131,12 +131,10 @@ async def _send(
 ) -> None:
     """Send pieces as they are recorded, then finish."""
     clock = asyncio.get_running_loop().time
-    recorded, lost, muted_at = 0, 0.0, None
+    left = float("inf") if seconds is None else seconds * microphone.sample_rate
+    lost, muted_at = 0.0, None
     async with contextlib.aclosing(microphone.pieces()) as pieces:
         async for piece in pieces:
-            recorded += len(piece) // 2
-            if seconds is not None and recorded >= seconds * microphone.sample_rate:
-                microphone.stop()
             screen.status(_meter(microphone.level, controls.muted))
             if microphone.lost_s > lost:
                 lost = microphone.lost_s
@@ -150,6 +148,9 @@ async def _send(
             elif clock() - muted_at > stream.ready.idle_timeout_s / 3:
                 muted_at = clock()
                 await stream.keepalive()
+            left -= len(piece) // 2
+            if left <= 0:
+                break
     await stream.finish()
 
 

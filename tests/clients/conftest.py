@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 
 import pytest
+
+from tests.clients.virtual import VirtualMicrophone, virtual_microphone
 
 
 @pytest.fixture
@@ -13,3 +16,10 @@ def unused_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def microphone() -> Iterator[VirtualMicrophone]:
+    """A microphone into which tests play recordings."""
+    with virtual_microphone() as heard:
+        yield heard

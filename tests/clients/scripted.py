@@ -52,6 +52,10 @@ class Line:
         """Take audio until `finish`, answer it and close."""
         while (await self.command())["type"] != "finish":
             pass
+        await self.finish(**totals)
+
+    async def finish(self, **totals: object) -> None:
+        """Answer a `finish` and close."""
         await self.say("finished", **FINISHED | totals)
         await self.socket.close(1000)
 

@@ -247,7 +247,7 @@ def outcome(audio, data, sizes):
         return str(error)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.sampled_from(Encoding),
     st.sampled_from(list(ENCODE)),
@@ -260,7 +260,7 @@ def test_chunking_never_matters(announced, sent, channels, sizes):
     assert outcome(audio, data, []) == outcome(audio, data, sizes)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.sampled_from(Encoding), st.binary(max_size=20_000))
 def test_any_bytes_are_survived(announced, data):
     whole = outcome(AudioFormat(announced, 8_000), data, [])
@@ -305,7 +305,7 @@ def test_sounds_that_are_no_speech_give_no_alarm(encoding, rate):
 
 @pytest.mark.parametrize("rate", [8_000, 16_000])
 def test_real_speech_gives_no_alarm(rate, speech_folder):
-    paths = sorted((speech_folder / "test").glob("*/*.flac"))[::9]
+    paths = sorted((speech_folder / "test").glob("*/*.flac"))[::14]
     paths += sorted((speech_folder / "noise").glob("*.flac"))[::4]
     alarms = []
     for path in paths:
@@ -318,7 +318,7 @@ def test_real_speech_gives_no_alarm(rate, speech_folder):
             )
             if found:
                 alarms.append((path.name, encoding, found))
-    assert len(paths) >= 50
+    assert len(paths) >= 30
     assert [] == alarms
 
 

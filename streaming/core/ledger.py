@@ -93,6 +93,8 @@ class Ledger:
         """Say that all input so far ends at model position `model`.
 
         True once the resampler was drained; say it before settling up to there.
+        Input too short to give one model sample goes to whichever span is settled
+        next up to here, were it empty.
 
         Raises:
             ValueError: a later position was settled or anchored before.

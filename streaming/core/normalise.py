@@ -56,7 +56,8 @@ class Normaliser:
         exact = samples.astype(np.float64)
         mean = float(exact.mean())
         exact -= mean
-        squares = float(exact @ exact)
+        # Not a dot product: BLAS may split it over threads, and its sum with them.
+        squares = float(np.square(exact, out=exact).sum())
         count = self.count + n
         shift = mean - self.mean
         return Normaliser(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streaming.config import GateConfig
@@ -34,6 +34,7 @@ def test_silence_that_ends_shrinks_in_the_last_fifth(length, expected):
     assert expected == lengths().silence_that_ends(length)
 
 
+@settings(deadline=None)
 @given(st.integers(100, 5_000), st.integers(1_000, 120_000), st.data())
 def test_silence_that_ends_never_grows_with_length(hangover, maximum, data):
     rules = lengths(hangover, maximum)
@@ -43,6 +44,7 @@ def test_silence_that_ends_never_grows_with_length(hangover, maximum, data):
     assert rules.silence_that_ends(two) >= 100
 
 
+@settings(deadline=None)
 @given(st.integers(0, 100), st.integers(0, 1_000))
 def test_the_cut_lies_within(length, seed):
     samples = np.random.default_rng(seed).normal(0, 1, length).astype(np.float32)

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streaming.config import GateConfig
@@ -131,6 +131,7 @@ configs = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(scripts, extras, sizes, configs, st.integers(0, 50))
 def test_chunking_never_matters(script, extra, sizes, config, start):
     samples = frames(script, extra)
@@ -141,6 +142,7 @@ def test_chunking_never_matters(script, extra, sizes, config, start):
     assert merged(whole) == merged(chunked)
 
 
+@settings(deadline=None)
 @given(scripts, extras, sizes, configs, st.integers(0, 50))
 def test_utterances_are_stretches_that_never_overlap(
     script, extra, sizes, config, start
@@ -161,6 +163,7 @@ def test_utterances_are_stretches_that_never_overlap(
     assert all(closed.end <= start + len(samples) for *_, closed in found)
 
 
+@settings(deadline=None)
 @given(scripts, extras, sizes)
 def test_no_utterance_is_longer_than_the_maximum(script, extra, sizes):
     found = utterances(run(gate_on(script), frames(script, extra), sizes))
@@ -168,6 +171,7 @@ def test_no_utterance_is_longer_than_the_maximum(script, extra, sizes):
     assert all(len(given_samples) <= LONGEST for _, given_samples, _ in found)
 
 
+@settings(deadline=None)
 @given(scripts, extras)
 def test_every_onset_is_decoded(script, extra):
     found = utterances(run(gate_on(script), frames(script, extra)))
@@ -179,6 +183,7 @@ def test_every_onset_is_decoded(script, extra):
             assert any(o.start < end <= c.end for o, _, c in found)
 
 
+@settings(deadline=None)
 @given(scripts, extras)
 def test_speech_at_the_tail_is_decoded(script, extra):
     samples = frames(script, extra)
@@ -190,6 +195,7 @@ def test_speech_at_the_tail_is_decoded(script, extra):
         assert len(samples) == found[-1][2].speech_end
 
 
+@settings(deadline=None)
 @given(scripts, sizes)
 def test_what_is_settled_stays(script, sizes):
     gate = gate_on(script)
@@ -399,6 +405,7 @@ def test_configure_changes_the_hangover_from_here_on():
     assert Closed(330, 30, EndReason.SILENCE) in gate.push(samples[180:])
 
 
+@settings(deadline=None)
 @given(scripts, sizes, sizes, st.integers(200, 500), st.integers(100, 400))
 def test_configure_acts_at_its_sample(script, before, after, longest, hangover):
     samples = frames(script)
@@ -429,6 +436,20 @@ def test_an_utterance_past_a_new_maximum_ends_in_its_next_short_pause():
 
     assert Closed(600, 500, EndReason.MAX_LENGTH) == events[0]
     assert 840 < events[1].end <= 900  # the next one has the new maximum
+
+
+def test_a_longer_pre_roll_reaches_back_to_audio_that_is_still_there():
+    script = flags("." * 30 + "###")
+    samples = frames(script)
+    gate = gate_on(script)
+    gate.push(samples[:300])
+    settled = gate.settled
+    gate.configure(GateConfig(**as_dict(CONFIG) | {"pre_roll_ms": 300}), LONGEST)
+
+    opened, speech = gate.push(samples[300:])
+
+    assert Opened(settled, 300) == opened
+    assert samples[settled:].tobytes() == speech.samples.tobytes()
 
 
 def test_configure_cannot_change_the_detector():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import astuple
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from streaming.core.ledger import Dropped, Ledger
@@ -78,6 +78,7 @@ def keep(stream, *, one_chunk=False, late=False, concealed=False):
     return ledger
 
 
+@settings(deadline=None)
 @given(streams(), st.booleans(), st.booleans())
 def test_it_adds_up(stream, late, concealed):
     totals = keep(stream, late=late, concealed=concealed).totals
@@ -87,8 +88,10 @@ def test_it_adds_up(stream, late, concealed):
     assert expected == settled(totals)
 
 
+@settings(deadline=None)
 @given(streams())
 def test_neither_chunks_nor_when_spans_are_settled_matter(stream):
+    assume(all(out for _, out, _ in stream[2]))  # positions tell drains apart
     expected = keep(stream)
 
     for other in (keep(stream, one_chunk=True), keep(stream, late=True)):
@@ -96,6 +99,7 @@ def test_neither_chunks_nor_when_spans_are_settled_matter(stream):
         assert expected.dropped_ranges == other.dropped_ranges
 
 
+@settings(deadline=None)
 @given(streams())
 def test_dropped_ranges_are_disjoint_and_hold_what_was_dropped(stream):
     ledger = keep(stream)
@@ -107,6 +111,7 @@ def test_dropped_ranges_are_disjoint_and_hold_what_was_dropped(stream):
     assert ledger.totals.dropped == sum(one.end - one.start for one in ranges)
 
 
+@settings(deadline=None)
 @given(rates, st.integers(1, 10_000_000), st.integers(1, 1_000))
 def test_a_span_is_as_long_as_its_share_to_the_sample(rate, seconds, part):
     ledger = Ledger(rate, 16_000)

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streaming.config import GateConfig
@@ -33,6 +33,7 @@ def fed(samples, sizes):
     return normaliser
 
 
+@settings(deadline=None)
 @given(sizes, st.floats(-10, 10))
 def test_the_end_equals_offline_statistics(sizes, offset):
     samples = audio(sum(sizes) + 1, offset)
@@ -46,6 +47,7 @@ def test_the_end_equals_offline_statistics(sizes, offset):
     np.testing.assert_allclose(streamed, offline, rtol=0, atol=1e-6)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 2_000), st.floats(-1, 1))
 def test_the_formula_is_that_of_the_feature_extractor(length, offset):
     samples = audio(length, offset)

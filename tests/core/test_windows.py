@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streaming.config import WindowConfig
@@ -44,6 +44,7 @@ def windows_of(shape, samples, sizes=(), normalise=False):
     return windows + windower.flush()
 
 
+@settings(deadline=None)
 @given(shapes, lengths, sizes)
 def test_hops_tile_the_utterance(shape, length, sizes):
     samples = audio(length)
@@ -56,6 +57,7 @@ def test_hops_tile_the_utterance(shape, length, sizes):
     assert starts == [*(w.start for w in windows), length]
 
 
+@settings(deadline=None)
 @given(shapes, lengths, sizes)
 def test_only_the_last_window_is_last(shape, length, sizes):
     windows = windows_of(shape, audio(length), sizes)
@@ -63,6 +65,7 @@ def test_only_the_last_window_is_last(shape, length, sizes):
     assert [False] * (len(windows) - 1) + [True] == [w.last for w in windows]
 
 
+@settings(deadline=None)
 @given(shapes, lengths, sizes)
 def test_a_window_is_a_stretch_of_the_utterance(shape, length, sizes):
     samples = audio(length)
@@ -73,6 +76,7 @@ def test_a_window_is_a_stretch_of_the_utterance(shape, length, sizes):
         assert len(w.samples) == w.left + w.hop + w.right
 
 
+@settings(deadline=None)
 @given(shapes, lengths, sizes)
 def test_contexts_are_whole_but_at_the_ends(shape, length, sizes):
     windows = windows_of(shape, audio(length), sizes)
@@ -84,6 +88,7 @@ def test_contexts_are_whole_but_at_the_ends(shape, length, sizes):
     assert all(n % STRIDE == 0 for w in windows for n in (w.left, w.start, w.right))
 
 
+@settings(deadline=None)
 @given(shapes, lengths)
 def test_the_last_window_is_no_longer_than_the_others(shape, length):
     last = windows_of(shape, audio(length))[-1]
@@ -92,6 +97,7 @@ def test_the_last_window_is_no_longer_than_the_others(shape, length):
     assert len(last.samples) <= shape.left + shape.hop + shape.right
 
 
+@settings(deadline=None)
 @given(shapes, lengths, sizes, st.booleans())
 def test_chunking_never_matters(shape, length, sizes, normalise):
     samples = audio(length)
@@ -108,6 +114,7 @@ def test_chunking_never_matters(shape, length, sizes, normalise):
     assert values(whole) == values(chunked)
 
 
+@settings(deadline=None)
 @given(shapes, lengths)
 def test_a_window_leaves_as_soon_as_its_right_context_is_there(shape, length):
     windower = Windower(shape, normalise=False)
@@ -118,6 +125,7 @@ def test_a_window_leaves_as_soon_as_its_right_context_is_there(shape, length):
         assert windower.unsent < shape.hop + shape.right
 
 
+@settings(deadline=None)
 @given(shapes, lengths, sizes, st.data())
 def test_a_cut_equals_an_utterance_that_ended_there(shape, length, sizes, data):
     samples = audio(length)
@@ -134,6 +142,7 @@ def test_a_cut_equals_an_utterance_that_ended_there(shape, length, sizes, data):
     assert sum(w.hop for w in windows) == sent
 
 
+@settings(deadline=None)
 @given(shapes, lengths, sizes)
 def test_windows_are_scaled_by_all_up_to_their_end(shape, length, sizes):
     samples = audio(length)
@@ -144,6 +153,7 @@ def test_windows_are_scaled_by_all_up_to_their_end(shape, length, sizes):
         np.testing.assert_allclose(w.samples, expected, rtol=0, atol=1e-5)
 
 
+@settings(deadline=None)
 @given(shapes, st.integers(40, 400), st.integers(1, STRIDE), st.data())
 def test_a_search_before_a_cuttable_length_finds_all_unsent(
     shape, at_most, frame, data

@@ -96,32 +96,41 @@ def test_silero_hears_through_noise_that_webrtc_takes_for_speech():
     assert share("silero") < 0.1 < share("webrtc")
 
 
-@pytest.mark.parametrize("mode", [0, 1, 2, 3])
-def test_pcm16_reaches_webrtc_unchanged(mode, monkeypatch):
+@pytest.fixture
+def heard(monkeypatch):
+    """What reaches webrtcvad: its mode, then (bytes, rate) of each frame."""
     seen = []
 
     class Spy:
-        def __init__(self, given):
-            seen.append(given)
+        def __init__(self, mode):
+            seen.append(mode)
 
         def is_speech(self, data, rate):
             seen.append((data, rate))
             return 1
 
     monkeypatch.setattr(vad.webrtcvad, "Vad", Spy)
+    return seen
+
+
+@pytest.mark.parametrize("mode", [0, 1, 2, 3])
+def test_pcm16_reaches_webrtc_unchanged(mode, heard):
     pcm = np.linspace(-32_768, 32_767, 320).astype("<i2")
 
     said = WebRtcVad(RATE, mode)(pcm.astype(np.float32) / 32_768)
 
     assert said is True
-    assert [mode, (pcm.tobytes(), RATE)] == seen
+    assert [mode, (pcm.tobytes(), RATE)] == heard
 
 
-def test_what_is_louder_than_full_scale_is_clipped_not_wrapped():
+def test_what_is_louder_than_full_scale_is_clipped_not_wrapped(heard):
     loud = np.full(320, 3.0, np.float32)
-    full = np.full(320, 1.0, np.float32)
 
-    assert WebRtcVad(RATE, 0)(full) == WebRtcVad(RATE, 0)(loud)
+    WebRtcVad(RATE, 0)(loud)
+    WebRtcVad(RATE, 0)(-loud)
+
+    full = [np.full(320, peak, "<i2").tobytes() for peak in (32_767, -32_768)]
+    assert [0, (full[0], RATE), 0, (full[1], RATE)] == heard
 
 
 def test_a_frame_of_another_length_is_refused():

@@ -8,19 +8,19 @@ again from that sample. Time is an argument, for deadlines only.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeAlias, assert_never
+from typing import assert_never
 
-from streaming.config import Finals, GateConfig, StreamConfig
+from streaming.config import Finals, StreamConfig
 from streaming.core.decoder import Decoder
 from streaming.core.facts import ModelFacts
-from streaming.core.gate import Closed, Gate, GateEvent, IsSpeech, Opened, Quiet, Speech
+from streaming.core.frontend import FrontEnd, FrontEvent, Parted
+from streaming.core.gate import Closed, IsSpeech, Opened, Quiet, Speech
 from streaming.core.ledger import Ledger
 from streaming.core.normalise import normalised
 from streaming.core.pacing import Pacer
 from streaming.core.reporting import Reporter
-from streaming.core.tape import Mark, Tape
 from streaming.core.utterance import FullPass, Utterance
 from streaming.core.windows import Windower, WindowShape
 from streaming.events import (
@@ -36,8 +36,6 @@ from streaming.events import (
 )
 
 __all__ = ["Stream", "StreamSetup"]
-
-_Command: TypeAlias = EndReason | GateConfig  # what stands on the tape
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +79,7 @@ class Stream:
         self._rate = facts.geometry.sample_rate
         self._shape = WindowShape.from_config(config.window, facts.geometry)
         self._pacer = Pacer(self._rate, config.budget_ms / 1000)
-        self._tape: Tape[_Command] = Tape()
-        self._gates = [(0, config.gate)]  # settings and the samples they hold from
-        self._gate = self._fresh_gate(0)
+        self._front = FrontEnd(config, self._rate, self._shape, setup.detector)
         self._epoch = 0
         self._open_epoch = 0
         self._utterances: dict[int, Utterance] = {}  # by serial, oldest first
@@ -97,7 +93,7 @@ class Stream:
     @property
     def end(self) -> int:
         """The position after the last sample that came."""
-        return self._tape.end
+        return self._front.end
 
     @property
     def backlog(self) -> int:
@@ -115,14 +111,12 @@ class Stream:
 
     def push(self, samples: Samples, now: float) -> list[Effect]:
         """Take samples at the model's rate, `(n,)`."""
-        self._tape.add(samples)
-        self._feed(samples, now)
+        self._follow(self._front.push(samples), now)
         return self._done()
 
     def flush(self, reason: EndReason, now: float) -> list[Effect]:
         """End what is open; what follows belongs to the next epoch."""
-        self._tape.mark(reason)
-        self._end_epoch(reason, now)
+        self._follow(self._front.part(reason), now)
         return self._done()
 
     def release(self, epoch: int) -> list[Effect]:
@@ -133,8 +127,7 @@ class Stream:
     def configure(self, config: StreamConfig) -> list[Effect]:
         """Go by other options from this sample on."""
         if config.gate != self._config.gate:
-            self._set_gate(config.gate)
-            self._tape.mark(config.gate)
+            self._front.configure(config.gate)
         self._pacer.budget_s = config.budget_ms / 1000
         self._config = config
         return self._done()
@@ -172,7 +165,7 @@ class Stream:
         reason = type(error).__name__
         for utterance in list(self._utterances.values()):
             self._cancel(utterance)
-            end = utterance.closed.end if utterance.closed else self._tape.end
+            end = utterance.closed.end if utterance.closed else self._front.end
             utterance.closed = utterance.closed or Closed(end, end, EndReason.FINISH)
             utterance.full = FullPass.FAILED
             self._tell(self._reporter.started(utterance))
@@ -181,69 +174,29 @@ class Stream:
             kept = min(end, utterance.start + utterance.decoder.kept_samples)
             self._ledger.decoded(kept)
             self._ledger.dropped(end, reason)
-        self._ledger.dropped(self._tape.end, reason)
+        self._ledger.dropped(self._front.end, reason)
         self._open = None
         effects, self._effects = self._effects, []
         return effects
 
     # --- the gate ----------------------------------------------------------
 
-    def _fresh_gate(self, start: int) -> Gate:
-        config = self._gate_config(start)
-        decoder = self._config.decoder
-        return Gate(
-            config,
-            self._rate,
-            self._setup.detector,
-            search=self._search(config),
-            max_samples=self._max_samples(config),
-            speculate=min(
-                decoder.speculate_ms * self._rate // 1000,
-                config.hangover_ms * self._rate // 1000,
-            ),
-            start=start,
-        )
-
-    def _gate_config(self, at: int) -> GateConfig:
-        return next(config for start, config in reversed(self._gates) if start <= at)
-
-    def _search(self, config: GateConfig) -> int:
-        frame = config.frame_ms * self._rate // 1000
-        return max(frame, self._shape.hop + self._shape.right - frame)
-
-    def _max_samples(self, config: GateConfig) -> int:
-        """The longest utterance whose last `_search` samples no hop has covered."""
-        hop, right = self._shape.hop, self._shape.right
-        most = int(config.max_utterance_s * self._rate)
-        return max(1, (most - right) // hop) * hop + right - 1
-
-    def _set_gate(self, config: GateConfig) -> None:
-        self._gate.configure(config, self._max_samples(config))
-        self._gates.append((self._gate.received, config))
-
-    def _feed(self, samples: Samples, now: float) -> None:
-        for event in self._gate.push(samples):
-            self._on_gate(event, now)
-
-    def _end_epoch(self, reason: EndReason, now: float) -> None:
-        for event in self._gate.flush(reason):
-            self._on_gate(event, now)
-        if reason is not EndReason.STALL:
-            self._epoch += 1
-
-    def _on_gate(self, event: GateEvent, now: float) -> None:
-        match event:
-            case Opened():
-                self._begin(event)
-            case Speech():
-                utterance = self._expect_open()
-                self._submit(utterance, utterance.windower.push(event.samples), now)
-            case Quiet():
-                self._speculate(self._expect_open(), event.at, now)
-            case Closed():
-                self._close(self._expect_open(), event, now)
-            case _:
-                assert_never(event)
+    def _follow(self, events: Iterable[FrontEvent], now: float) -> None:
+        for event in events:
+            match event:
+                case Opened():
+                    self._begin(event)
+                case Speech():
+                    utterance = self._expect_open()
+                    self._submit(utterance, utterance.windower.push(event.samples), now)
+                case Quiet():
+                    self._speculate(self._expect_open(), event.at, now)
+                case Closed():
+                    self._close(self._expect_open(), event, now)
+                case Parted():
+                    self._epoch += event.reason is not EndReason.STALL
+                case _:
+                    assert_never(event)
 
     def _expect_open(self) -> Utterance:
         if self._open is None:
@@ -254,7 +207,7 @@ class Stream:
 
     def _begin(self, opened: Opened) -> None:
         facts = self._setup.facts
-        gate = self._gate_config(opened.start)
+        gate = self._front.settings(opened.start)
         silence_ms = gate.hangover_ms + gate.blank_extra_ms
         self._open = Utterance(
             serial=self._next_serial,
@@ -308,7 +261,7 @@ class Stream:
                 Cancel(self._setup.number, utterance.serial, Pass.FULL)
             )
         samples = normalised(
-            self._tape.between(utterance.start, end), self._setup.facts.normalise
+            self._front.between(utterance.start, end), self._setup.facts.normalise
         )
         window = Window(samples, start=0, left=0, hop=length, right=0, last=True)
         job = Job(self._setup.number, utterance.serial, window, Pass.FULL, deadline)
@@ -360,20 +313,9 @@ class Stream:
         utterance.full, utterance.full_job = FullPass.NONE, None
         utterance.full_rows = None
         self._ask_full(utterance, end, self._pacer.full_pass(now))
-        self._gates = [(s, c) for s, c in self._gates if s <= end] or self._gates[:1]
         self._open = None
         self._epoch = utterance.epoch
-        self._gate = self._fresh_gate(end)
-        for item in self._tape.replay(end):
-            match item:
-                case Mark(command=EndReason() as reason):
-                    self._end_epoch(reason, now)
-                case Mark(command=GateConfig() as config):
-                    self._set_gate(config)
-                case Mark():
-                    raise TypeError(f"unknown command on the tape: {item}")
-                case samples:
-                    self._feed(samples, now)
+        self._follow(self._front.restart(end), now)
 
     def _cancel(self, utterance: Utterance) -> None:
         self._effects.append(Cancel(self._setup.number, utterance.serial))
@@ -396,9 +338,9 @@ class Stream:
             self._finish(utterance)
             self._ledger.decoded(utterance.start + utterance.length)
         first = next(iter(self._utterances.values()), None)
-        settled = first.start if first else self._gate.settled
+        settled = first.start if first else self._front.settled
         self._ledger.gated(settled)
-        self._tape.forget(settled)
+        self._front.forget(settled)
         effects, self._effects = self._effects, []
         return effects
 

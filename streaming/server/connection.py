@@ -52,6 +52,7 @@ class Connection:
         self._pong: asyncio.Future[float] | None = None
         self._ping_at = self._loop.time() + limits.ping_interval_s
         self._pong_due = float("inf")
+        self._resumed_at = float("-inf")
         door.last_words = lambda error: adapter.send(Refused(error))
 
     async def run(self) -> None:
@@ -90,7 +91,9 @@ class Connection:
             if number:
                 await asyncio.sleep(0)
             stream.receive(Audio(piece))
-            await stream.room()
+            if stream.paused:
+                await stream.room()
+                self._resumed_at = self._loop.time()
 
     # --- write -------------------------------------------------------------
 
@@ -123,7 +126,7 @@ class Connection:
                 await self._door.send(message)
         if item.since is None:
             return
-        latency = self._loop.time() - item.since
+        latency = self._stream.now() - item.since
         match item.event:
             case Partial():
                 self._metrics.partial_latency.observe(latency)
@@ -147,7 +150,7 @@ class Connection:
         if now < self._pong_due:
             return
         # While the socket waits for the backlog its pongs wait too.
-        resumed_at = now if self._stream.paused else self._stream.resumed_at
+        resumed_at = now if self._stream.paused else self._resumed_at
         self._pong_due = resumed_at + self._limits.ping_timeout_s
         if now >= self._pong_due:
             self._stream.refuse(

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from websockets.asyncio.server import Server as Websockets
 from websockets.asyncio.server import ServerConnection
@@ -185,8 +186,6 @@ class Server:
                 await _tell(connection, dialect, connection.refused)
             elif connection.adapter is not None:
                 await self._converse(connection, dialect, connection.adapter)
-        except ConnectionClosed:
-            pass
         except Exception as error:  # a bug: only this client may notice
             _log.exception("a connection failed")
             await _tell(connection, dialect, error)
@@ -226,7 +225,7 @@ class Server:
 
         def make(first: int, on_end: Callable[[], None]) -> Stream:
             session = backend.open_session(config, first, longest)
-            return Stream(session, config, first, around, on_end)
+            return Stream(session, config, around, on_end)
 
         opened = sessions.open(config.audio.channels, make)
         limit_passes()
@@ -255,15 +254,18 @@ class Server:
 
 
 async def _tell(door: Door, dialect: Dialect, error: Exception) -> None:
-    """Say an error on a websocket that carries no stream, and close it."""
+    """Say an error where no stream says it any more, or yet, and close."""
     refusal = dialect.refusal(error)
-    await door.send(refusal.message)
-    await door.close(refusal.close, refusal.code)
+    said = door.last_words(error) if door.last_words else [refusal.message]
+    with suppress(ConnectionClosed):
+        for message in said:
+            await door.send(message)
+        await door.close(refusal.close, refusal.code)
 
 
 def _quiet_logger() -> logging.Logger:
     """The library's own log: what peers do wrong is theirs, and worth a debug."""
     logger = logging.getLogger("wavestitch.websockets")
     if logger.level == logging.NOTSET:
-        logger.setLevel(logging.CRITICAL)
+        logger.setLevel(logging.ERROR)
     return logger

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from streaming.config import LimitConfig, StreamConfig
@@ -33,9 +32,11 @@ from streaming.events import (
     Partial,
     Refused,
     ServerEvent,
-    Totals,
 )
 from streaming.protocols.adapter import Refusal
+from streaming.server.accounts import Accounts
+from streaming.server.alarm import Alarm
+from streaming.server.answers import Answers
 from streaming.server.arrivals import Arrivals
 from streaming.server.metrics import Metrics
 from streaming.server.outbox import Outbox
@@ -45,10 +46,6 @@ __all__ = ["Stream", "Surroundings"]
 _NORMAL = 1000
 
 _log = logging.getLogger("wavestitch")
-
-# A timer is never armed for less: a session that asks for the past twice in a
-# row must not spin the loop.
-_SHORTEST_SLEEP_S = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +75,6 @@ class Stream:
     Args:
         session: its pure half.
         config: what the client asked for.
-        first: engine-wide number of its first channel.
         around: what it shares with the others.
         on_end: called once, when nothing of it is pending.
     """
@@ -87,7 +83,6 @@ class Stream:
         self,
         session: Session,
         config: StreamConfig,
-        first: int,
         around: Surroundings,
         on_end: Callable[[], None],
     ) -> None:
@@ -95,26 +90,21 @@ class Stream:
         self.budget_ms = config.budget_ms
         self.outbox = Outbox(around.limits.max_unsent)
         self.ended = False
-        self.resumed_at = float("-inf")
         self._session = session
-        self._numbers = range(first, first + config.audio.channels)
         self._around = around
         self._on_end = on_end
-        self._loop = asyncio.get_running_loop()
-        self._attached = True
         self._finishing = False
         self._reason = "lost"
         self._close = (_NORMAL, "")
         self._farewell: Exception | None = None
-        self._owed: deque[type[Flushed | Configured] | Refused] = deque()
+        self._answers = Answers()
         self._jobs: set[Job] = set()
         self._arrivals = Arrivals(config.audio)
-        self._counted = tuple(Totals() for _ in self._numbers)
+        self._accounts = Accounts(session, config.audio, around.metrics)
         self._active_at = around.clock()
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(self._tick)
         self._roomy = asyncio.Event()
         self._roomy.set()
-        around.metrics.streams.inc(config.audio.channels)
         self._arm()
 
     # --- from the connection -----------------------------------------------
@@ -129,6 +119,10 @@ class Stream:
         """What the client sends is still wanted."""
         return not (self._finishing or self.outbox.closed)
 
+    def now(self) -> float:
+        """Seconds on the clock of the engine and the arrivals."""
+        return self._around.clock()
+
     def receive(self, event: ClientEvent) -> None:
         """Take an event of the client."""
         if not self.listening:
@@ -142,9 +136,9 @@ class Stream:
                     self._overstay()
                     return
             case Flush():
-                self._owed.append(Flushed)
+                self._answers.owe(Flushed)
             case Configure():
-                self._owed.append(Configured)
+                self._answers.owe(Configured)
             case Finish():
                 self._finishing = True
             case _:
@@ -156,23 +150,21 @@ class Stream:
         if not self.paused:
             return
         await self._roomy.wait()
-        self.resumed_at = self._active_at = self._around.clock()
+        self._active_at = self._around.clock()
         self._arm()
 
     def answer(self, refused: Refused) -> None:
         """Refuse a command at its place: after the answers still owed."""
         self._active_at = self._around.clock()
-        if self._owed:
-            self._owed.append(refused)
-        else:
-            self._tell(refused)
+        self._tell_all(self._answers.refuse(refused))
+        self._after()
 
     def refuse(self, error: Exception) -> None:
         """End the conversation with an error; what was received is made final."""
         if self.outbox.closed:
             return
         refusal = self._around.refusal(error)
-        if refusal.status == 500:
+        if refusal.status == 500 and isinstance(error, WavestitchError):
             _log.error("a stream failed", exc_info=error)
         self._reason = refusal.code
         if isinstance(error, Unresponsive):
@@ -193,7 +185,6 @@ class Stream:
 
     def lose(self) -> None:
         """The connection is gone."""
-        self._attached = False
         self.outbox.clear()
         self.outbox.close(_NORMAL)
         self._abandon()
@@ -236,8 +227,7 @@ class Stream:
                 case Refused(error=error, fatal=True):
                     fatal = error
                 case Refused():
-                    self._owed.remove(Configured)  # this is its answer
-                    self.answer(effect)
+                    self._tell_all(self._answers.refuse_owed(Configured, effect))
                 case _:
                     self._tell(effect)
         if fatal is not None:
@@ -246,14 +236,9 @@ class Stream:
     def _after(self) -> None:
         if self.ended:
             return
-        self._count()
-        if self.outbox.full:
-            self.refuse(
-                Unresponsive(
-                    f"more than {self._around.limits.max_unsent} messages wait to be "
-                    "taken: read them as they come"
-                )
-            )
+        self._accounts.update()
+        if (error := self._overfull()) is not None:
+            self.refuse(error)
         if self._session.finished:
             self._end()
         elif self._session.backlog_s > self._around.limits.backlog_s:
@@ -261,6 +246,15 @@ class Stream:
         else:
             self._roomy.set()
         self._arm()
+
+    def _overfull(self) -> WavestitchError | None:
+        """Does a client leave more unread, or ask for more, than we hold for it?"""
+        limit = self._around.limits.max_unsent
+        if self.outbox.full:
+            return Unresponsive(f"more than {limit} messages wait to be taken")
+        if len(self._answers) > limit:
+            return TooBig(f"more than {limit} commands wait for their answers")
+        return None
 
     def _abandon(self) -> None:
         if self.ended or self._finishing:
@@ -276,6 +270,7 @@ class Stream:
 
     def _break(self, error: Exception) -> None:
         """A bug in our own code: this session can only be cut off."""
+        _log.error("a session broke", exc_info=error)
         self.refuse(error)
         for job in list(self._jobs):
             self._around.engine.cancel(Cancel(job.stream, job.utterance))
@@ -285,13 +280,10 @@ class Stream:
         if self.ended:
             return
         self.ended = True
-        self._count()
-        self._count_dropped()
+        self._accounts.close()
         self._roomy.set()
         self.outbox.close(*self._close)
-        if self._timer is not None:
-            self._timer.cancel()
-        self._around.metrics.streams.dec(self.config.audio.channels)
+        self._alarm.stop()
         self._around.metrics.ended.labels(self._reason).inc()
         self._on_end()
         self._around.on_budget()
@@ -307,10 +299,10 @@ class Stream:
             case Final():
                 since = self._arrivals.at(event.end)
                 metrics.finals.labels(event.made_by.value).inc()
-                if not self._attached:
+                if self.outbox.closed:
                     metrics.undelivered.inc()
             case Finished():
-                if self._attached and not self.outbox.closed:
+                if not self.outbox.closed:
                     self._reason = self._close[1] or "finished"
             case Configured():
                 self.budget_ms = event.budget_ms
@@ -321,15 +313,11 @@ class Stream:
         if isinstance(event, Finished) and self._farewell is not None:
             self.outbox.put(Refused(self._farewell))
         if isinstance(event, Flushed | Configured):
-            self._settle(type(event))
+            self._tell_all(self._answers.give(type(event)))
 
-    def _settle(self, answer: type[Flushed | Configured]) -> None:
-        """An answer is given: give the refusals that waited for it too."""
-        if self._owed and self._owed[0] is answer:
-            self._owed.popleft()
-        while self._owed and isinstance(refused := self._owed[0], Refused):
-            self._owed.popleft()
-            self._tell(refused)
+    def _tell_all(self, events: Sequence[ServerEvent]) -> None:
+        for event in events:
+            self._tell(event)
 
     # --- time --------------------------------------------------------------
 
@@ -339,22 +327,14 @@ class Stream:
         return self._active_at + self._around.limits.idle_timeout_s
 
     def _arm(self) -> None:
-        """Set the timer; one that is early anyway is left to set itself anew."""
+        """See to it that `_tick` is called when something is due."""
         if self.ended or self.paused:
             return
         times = [t for t in (self._session.wake_at(), self._idle_at()) if t is not None]
-        if not times:
-            return
-        delay = max(min(times) - self._around.clock(), _SHORTEST_SLEEP_S)
-        when = self._loop.time() + delay
-        if self._timer is not None:
-            if self._timer.when() <= when:
-                return
-            self._timer.cancel()
-        self._timer = self._loop.call_at(when, self._tick)
+        if times:
+            self._alarm.set(min(times) - self._around.clock())
 
     def _tick(self) -> None:
-        self._timer = None
         if self.ended or self.paused:
             return
         now = self._around.clock()
@@ -370,30 +350,3 @@ class Stream:
         elif wake_at is not None and wake_at <= now:
             self._step(lambda: self._session.wake(now))
         self._arm()
-
-    # --- accounts ----------------------------------------------------------
-
-    def _count(self) -> None:
-        """Add what the totals have grown by, in seconds."""
-        metrics, rate = self._around.metrics, self.config.audio.sample_rate
-        totals = self._session.totals
-        for now, before in zip(totals, self._counted, strict=True):
-            if now != before:
-                metrics.received.inc((now.received - before.received) / rate)
-                metrics.decoded.inc((now.decoded - before.decoded) / rate)
-                metrics.gated.inc((now.gated - before.gated) / rate)
-        self._counted = totals
-
-    def _count_dropped(self) -> None:
-        """What was dropped is known by its reason at the end."""
-        metrics, rate = self._around.metrics, self.config.audio.sample_rate
-        for totals, ranges in zip(
-            self._session.totals, self._session.dropped, strict=True
-        ):
-            for each in ranges:
-                seconds = (each.end - each.start) / rate
-                metrics.dropped.labels(each.reason).inc(seconds)
-            told = totals.decoded + totals.gated + totals.dropped
-            pending = totals.received + totals.concealed - told
-            if pending > 0:  # cut off by a bug of ours
-                metrics.dropped.labels("internal").inc(pending / rate)

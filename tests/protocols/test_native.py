@@ -40,7 +40,8 @@ from streaming.events import (
 )
 from streaming.protocols import native
 from streaming.protocols.adapter import Offer, Resume
-from streaming.protocols.native import ERRORS, MAX_COMMAND_CHARS, NATIVE, NativeAdapter
+from streaming.protocols.native import MAX_COMMAND_CHARS, NATIVE, NativeAdapter
+from streaming.protocols.native_messages import ERRORS
 from streaming.protocols.native_options import PARAMETERS
 
 DOCUMENT = yaml.safe_load(

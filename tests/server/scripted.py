@@ -57,7 +57,8 @@ class ScriptedSession:
     """Every audio message becomes a job and a partial; a flush makes a final.
 
     A flush is answered once nothing is pending. Binary messages that begin with
-    `boom`, `wav` and `big` raise a bug, refuse the audio and make a long text.
+    `boom`, `wav`, `big` and `nan` raise a bug, refuse the audio, make a long text
+    and a time that no message can hold.
     """
 
     def __init__(self, config: StreamConfig, first: int, full_pass_limit: int):
@@ -126,6 +127,8 @@ class ScriptedSession:
         window = Window(np.zeros(samples, np.float32), 0, 0, samples, 0)
         job = Job(self.first, self.utterance, window, Pass.STITCHED, now + 1)
         end = self.received / audio.sample_rate
+        if data.startswith(b"nan"):
+            end = float("nan")
         partial = Partial(0, self.utterance, "a " * self.pending, 0, 0.0, end)
         return [job, partial, Ack(self.received)]
 

@@ -211,6 +211,23 @@ async def test_a_bug_hits_only_its_own_stream(caplog):
     assert "a secret of the server" in caplog.text
 
 
+async def test_a_bug_while_writing_hits_only_its_own_stream(caplog):
+    async with (
+        staged() as stage,
+        stage.connect() as beside,
+        stage.connect() as client,
+    ):
+        await client.send(b"nan!")
+        heard = await rest(client)
+        await beside.send(FINISH)
+        assert "finished" == (await rest(beside))[-1]["type"]
+
+    assert ["ready", "error"] == types(heard)
+    assert (1, "internal") == (heard[-1]["seq"], heard[-1]["code"])
+    assert 1011 == client.close_code
+    assert "a connection failed" in caplog.text
+
+
 async def test_an_idle_stream_is_closed_unless_it_is_kept():
     now = 100.0
     async with (

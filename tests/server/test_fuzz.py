@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from streaming.protocols.native import ERRORS
+from streaming.protocols.native_messages import ERRORS
 from tests.server.scripted import staged
 from tests.server.test_connection import FINISH, FLUSH, SECOND, hear, rest
 

@@ -109,6 +109,20 @@ async def test_what_waits_for_a_slow_reader_is_bounded():
     assert len(stage.sessions[0].events) < 200
 
 
+@pytest.mark.parametrize("command", [FLUSH, '{"type":"configure","budget_ms":1}'])
+async def test_commands_that_wait_for_their_answers_are_bounded(command):
+    async with staged(max_unsent=16) as stage, stage.connect() as client:
+        stage.engine.held = True
+        await client.send(SECOND[:640])
+        await client.send(FLUSH)
+        for _ in range(20):
+            await client.send(command)
+        heard = await rest(client)
+
+    assert ("too_big", 1009) == (heard[-1]["code"], client.close_code)
+    assert "more than 16 commands wait" in heard[-1]["message"]
+
+
 async def test_a_slow_reader_gets_the_latest_partials_and_every_final():
     async with staged() as stage, stage.connect() as client:
         await client.recv()

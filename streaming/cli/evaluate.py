@@ -57,5 +57,8 @@ def evaluate(
         ("CER", done.cer, done.cer_interval),
     ):
         print(f"{name} {rate:7.2%}   95 % of resamplings: {low:.2%} to {high:.2%}")
-    for corpus, rate in done.by_corpus.items():
-        print(f"  {corpus:<24} WER {rate:7.2%}")
+    if done.calibration_error is not None:
+        print(f"confidences are off by {done.calibration_error:.2%}")
+    for corpus, rates in done.by_corpus.items():
+        low, high = rates.wer_interval
+        print(f"  {corpus:<24} WER {rates.wer:7.2%}   {low:.2%} to {high:.2%}")

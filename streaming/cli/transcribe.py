@@ -20,6 +20,7 @@ from streaming.cli.options import (
     WrongUsage,
     gather,
 )
+from streaming.errors import UnsupportedAudio
 
 if TYPE_CHECKING:
     from streaming.tools.transcribe import Transcript
@@ -107,8 +108,15 @@ def written(
             for done in transcripts:
                 yield json.dumps(_object(done), ensure_ascii=False) + "\n"
         case Format.JSON:
-            everything = [_object(done) for done in transcripts]
+            everything, failure = [], None
+            try:
+                for done in transcripts:
+                    everything.append(_object(done))
+            except UnsupportedAudio as error:  # what the others say is told first
+                failure = error
             yield json.dumps(everything, ensure_ascii=False, indent=2) + "\n"
+            if failure is not None:
+                raise failure
         case Format.SRT:
             for done in transcripts:
                 yield srt(cues(done.utterances))

@@ -24,7 +24,7 @@ from streaming.tools.onepass import Whole, one_passes
 from streaming.tools.playing import Heard, Take, play
 from streaming.tools.workbench import Workbench, open_workbench
 
-__all__ = ["Mode", "Transcript", "transcribe", "transcripts"]
+__all__ = ["Mode", "Transcript", "read_samples", "transcribe", "transcripts"]
 
 Mode: TypeAlias = Literal["streaming", "offline"]
 
@@ -187,6 +187,19 @@ def _offline(
         ]
         cut = any(whole.pieces > 1 for whole in wholes)
         yield _told(file.path, finals, file.duration, space=space, cut=cut)
+
+
+def read_samples(path: Path, rate: int) -> Samples:
+    """A recording as `(n,)` at `rate`, its channels mixed.
+
+    Raises:
+        UnsupportedAudio: it cannot be read.
+    """
+    read = _read(path, rate)
+    if read.error is not None:
+        raise read.error
+    mixed: Samples = np.mean(read.channels, axis=0, dtype=np.float32)
+    return mixed
 
 
 def _read(path: Path, rate: int) -> _Read:

@@ -1,5 +1,6 @@
 """Files to text: with a model that reads amplitudes, so that texts are known."""
 
+import json
 from dataclasses import replace
 from itertools import pairwise
 
@@ -9,6 +10,8 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streaming.cli.transcribe import Format
+from streaming.cli.transcribe import written as laid_out
 from streaming.config import Config, EngineConfig, Finals, StreamConfig
 from streaming.errors import ModelError, UnsupportedAudio
 from streaming.events import Final, Finished, Partial, Pass, Word
@@ -263,3 +266,12 @@ def test_finals_that_no_model_would_give_up_are_full(bench):
     finals = [event for _, event in heard.events if isinstance(event, Final)]
     assert [Pass.FULL] == [final.made_by for final in finals]
     assert not [event for _, event in heard.events if isinstance(event, Partial)]
+
+
+def test_a_bad_file_costs_the_json_of_the_others_nothing(tmp_path):
+    good = written(tmp_path / "good.wav", rig.sound(HELLO))
+    told = transcribe([tmp_path / "absent.wav", good], config=CONFIG, mode="offline")
+    pieces = laid_out(told, Format.JSON, several=True)
+    assert ["ab"] == [done["text"] for done in json.loads(next(pieces))]
+    with pytest.raises(UnsupportedAudio, match="no such file"):
+        next(pieces)

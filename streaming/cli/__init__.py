@@ -16,7 +16,6 @@ from typing import Annotated
 
 import typer
 
-from clients.errors import ClientError
 from streaming import __version__
 from streaming.cli.checkpoints import export, models, quantize
 from streaming.cli.demo import demo
@@ -120,13 +119,13 @@ def _told(error: Exception) -> tuple[str, int]:
     match error:
         case WrongUsage():
             return str(error), 2
-        case WavestitchError() | ClientError():
-            return str(error), 1
         case ModuleNotFoundError(name=str(name)) if name.split(".")[0] in EXTRAS:
             package = name.split(".")[0]
             extra = EXTRAS[package]
             return f"{package} is missing: pip install 'wavestitch[{extra}]'", 1
-        case OSError():
+        case WavestitchError() | OSError():
+            return str(error), 1
+        case _ if _is_client_error(error):
             return str(error), 1
         case _ if isinstance(error, _ClickException):
             return _usage(error)
@@ -135,6 +134,11 @@ def _told(error: Exception) -> tuple[str, int]:
                 f"{type(error).__name__}: {error} "
                 "(a fault of ours; WAVESTITCH_TRACEBACK=1 shows where)"
             ), 1
+
+
+def _is_client_error(error: Exception) -> bool:
+    """Told without importing `clients`, which brings websockets along."""
+    return any(kind.__module__ == "clients.errors" for kind in type(error).__mro__)
 
 
 def _usage(error: Exception) -> tuple[str, int]:

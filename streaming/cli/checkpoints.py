@@ -76,8 +76,8 @@ def models(
     from streaming.config import ModelConfig  # noqa: PLC0415
     from streaming.models.loading import describe  # noqa: PLC0415
 
-    wanted: list[str | None] = [*(names or [None])]
-    for name in wanted:
+    bundled: list[str | None] = [None]
+    for name in names or bundled:
         card = describe(ModelConfig(name=name))
         facts = _facts(card)
         if as_json:

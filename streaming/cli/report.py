@@ -49,8 +49,9 @@ def report(console: Console, told: Performance) -> None:
     meant, totals = told.meant, told.totals
     heard = by_utterance(meant, told.finals)
     table = Table(box=None, pad_edge=False, padding=(0, 4, 0, 0))
-    table.add_column("meant", no_wrap=True)
-    table.add_column("heard", no_wrap=True)
+    widest = max(len(utterance.text) for utterance in meant)
+    table.add_column("meant", min_width=widest)
+    table.add_column("heard", overflow="fold")
     for utterance, words in zip(meant, heard, strict=True):
         table.add_row(utterance.text, marked(utterance.text.split(), words))
     errors = sum(

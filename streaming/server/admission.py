@@ -6,6 +6,7 @@ an `Origin` is let in to be told on the websocket.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from http import HTTPStatus
 from math import ceil
@@ -41,6 +42,12 @@ class Admission:
         self._metrics = metrics
         self._doors: set[Door] = set()
         self._refused: set[Door] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    async def wait_empty(self) -> None:
+        """Wait until nobody sits: all that was to be sent has been sent."""
+        await self._empty.wait()
 
     def admit(
         self, door: Door, request: Request, dialect: Dialect, query: str
@@ -91,8 +98,11 @@ class Admission:
     def _seat(self, door: Door) -> None:
         def leave() -> None:
             self._doors.discard(door)
+            if not self._doors:
+                self._empty.set()
             self._metrics.connections.set(len(self._doors))
 
         self._doors.add(door)
+        self._empty.clear()
         self._metrics.connections.set(len(self._doors))
         door.lost.append(leave)

@@ -146,8 +146,13 @@ class Server:
             await self._websockets.wait_closed()
 
     async def _emptied(self, seconds: float) -> bool:
-        """Wait for the last session, for the deadline or for somebody's hurry."""
-        empty = asyncio.ensure_future(self.sessions.wait_empty())
+        """Wait for the last session and connection, the deadline or a hurry."""
+
+        async def both() -> None:
+            await self.sessions.wait_empty()
+            await self._admission.wait_empty()
+
+        empty = asyncio.ensure_future(both())
         hurry = asyncio.ensure_future(self._hurry.wait())
         try:
             await asyncio.wait(

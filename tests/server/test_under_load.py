@@ -226,3 +226,23 @@ async def test_a_drain_waits_for_the_tail_of_a_lost_connection():
         await drain
 
         assert stage.sessions[0].finished
+
+
+async def test_a_drain_waits_until_a_slow_reader_has_its_final():
+    async with staged(drain_s=20) as stage, stage.connect() as client:
+        await client.recv()
+        client.transport.pause_reading()
+        for _ in range(110):  # fill the socket: 11 MB
+            await client.send(b"big!")
+        await client.send(SECOND)
+        await client.send(FINISH)
+        drain = asyncio.create_task(stage.server.drain())
+        await stage.server.sessions.wait_empty()
+        await asyncio.wait({drain}, timeout=0.1)
+        assert not drain.done()
+        client.transport.resume_reading()
+        heard = await rest(client)
+        await drain
+
+    assert ["final", "finished"] == types(heard)[-2:]
+    assert 1000 == client.close_code

@@ -108,10 +108,10 @@ def written(
             for done in transcripts:
                 yield json.dumps(_object(done), ensure_ascii=False) + "\n"
         case Format.JSON:
-            everything, failure = [], None
+            everything: list[dict[str, Any]] = []
+            failure = None
             try:
-                for done in transcripts:
-                    everything.append(_object(done))
+                everything.extend(map(_object, transcripts))
             except UnsupportedAudio as error:  # what the others say is told first
                 failure = error
             yield json.dumps(everything, ensure_ascii=False, indent=2) + "\n"

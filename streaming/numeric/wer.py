@@ -134,6 +134,10 @@ class WordErrors:
             (edits(want, got), len(want), edits(letters, shown), len(letters))
         )
 
+    def extend(self, other: WordErrors) -> None:
+        """Count the texts of another too, after these."""
+        self._counts += other._counts
+
     def wer(
         self, random: np.random.Generator, *, rounds: int = 1_000, share: float = 0.95
     ) -> ErrorRate:

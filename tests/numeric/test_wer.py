@@ -201,3 +201,14 @@ def test_border_errors_add_up():
     assert BorderErrors(3, 1, 1, 1, 1) == BorderErrors(1, 1, 0, 1, 0) + BorderErrors(
         2, 0, 1, 0, 1
     )
+
+
+def test_texts_of_several_corpora_are_pooled():
+    first, second, both = WordErrors(), WordErrors(), WordErrors()
+    for errors, text in ((first, "a b"), (second, "c"), (second, "d e f")):
+        errors.add(text, "c")
+        both.add(text, "c")
+    first.extend(second)
+    assert 3 == len(first)
+    draws = (np.random.default_rng(1), np.random.default_rng(1))
+    assert both.wer(draws[0]) == first.wer(draws[1])

@@ -95,17 +95,22 @@ class Synthesis:
         sentences: text file, one sentence a line, for open English.
         hours: how much speech.
         seed: the same seed makes the same corpus.
-        flite_share: part of the utterances that flite speaks.
+        flite_share: part of the utterances that flite speaks, 0 to 1.
+        sentence_share: part of them that is read sentences, 0 to 1.
     """
 
     sentences: Path
     hours: float = 10.0
     seed: int = 7
     flite_share: float = 0.4
+    sentence_share: float = 0.18
 
     def __post_init__(self) -> None:
         if self.hours <= 0:
             raise ConfigError(f"hours must be above 0, got {self.hours}")
+        for name in ("flite_share", "sentence_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} must be 0 to 1, got {getattr(self, name)}")
 
 
 def synthesize(
@@ -125,7 +130,8 @@ def synthesize(
         if shutil.which(program) is None:
             raise ConfigError(f"{program} is not installed (Debian: apt install it)")
     dice = random.Random(plan.seed)
-    phrases = _phrases(dice, plan.sentences.read_text().splitlines())
+    sentences = plan.sentences.read_text().splitlines()
+    phrases = _phrases(dice, sentences, plan.sentence_share)
     folder.mkdir(parents=True, exist_ok=True)
     manifest = folder / "manifest.jsonl"
     seconds = 0.0
@@ -153,7 +159,9 @@ def synthesize(
     return manifest
 
 
-def _phrases(dice: random.Random, sentences: list[str]) -> Iterator[Phrase]:
+def _phrases(
+    dice: random.Random, sentences: list[str], sentence_share: float
+) -> Iterator[Phrase]:
     makers: list[tuple[int, Callable[[], Phrase]]] = [
         (20, lambda: _string(dice, lambda: dice.choice(DIGITS), 10)),
         (10, lambda: _string(dice, lambda: dice.choice(LETTERS), 8)),
@@ -162,10 +170,12 @@ def _phrases(dice: random.Random, sentences: list[str]) -> Iterator[Phrase]:
         (16, lambda: _string(dice, lambda: dice.choice(COMMANDS), 3)),
         (8, lambda: _string(dice, lambda: dice.choice(ORDERS), 2)),
         (10, lambda: Phrase(tuple(_amount(dice)))),
-        (18, lambda: Phrase(tuple(_excerpt(dice, sentences)))),
     ]
     weights = [weight for weight, _ in makers]
     while True:
+        if dice.random() < sentence_share:
+            yield Phrase(tuple(_excerpt(dice, sentences)))
+            continue
         ((_, make),) = dice.choices(makers, weights)
         yield make()
 

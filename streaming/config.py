@@ -216,7 +216,8 @@ class ModelConfig:
             )
         if self.precision not in ("auto", "int8", "fp32", "bf16", "fp16"):
             raise ConfigError(
-                f"precision must be auto, int8, fp32, bf16 or fp16, got {self.precision!r}"
+                "precision must be auto, int8, fp32, bf16 or fp16, "
+                f"got {self.precision!r}"
             )
 
 

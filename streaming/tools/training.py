@@ -312,7 +312,7 @@ class Trainer:
         """Write the averaged weights as a transformers checkpoint."""
         own = {k: v.clone() for k, v in self.model.state_dict().items()}
         self.model.load_state_dict(self.average)
-        transformers.utils.logging.disable_progress_bar()
+        transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         self.model.save_pretrained(folder)
         self.model.load_state_dict(own)
         (folder / "vocab.json").write_text(json.dumps(self.alphabet, indent=1))

@@ -117,7 +117,9 @@ class Rig:
         # Windows of a stream are answered in order; full passes whenever.
         firsts = {}
         for job in self.jobs:
-            firsts.setdefault((job.stream, job.kind, job.kind is Pass.FULL and job), job)
+            firsts.setdefault(
+                (job.stream, job.kind, job.kind is Pass.FULL and job), job
+            )
         choices = list(firsts.values())
         job = self.dice.choice(choices) if self.dice else choices[0]
         self.jobs.remove(job)

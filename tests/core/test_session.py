@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -133,7 +134,7 @@ def test_the_vad_stuck_on_noise_does_not_hold_an_utterance_open():
     assert rig.texts[0] == "a"
     assert "".join(rig.texts) == "ab"
     ends = [(f.start, f.end) for f in rig.finals]
-    assert all(a[1] <= b[0] for a, b in zip(ends, ends[1:], strict=False))
+    assert all(a[1] <= b[0] for a, b in pairwise(ends))
 
 
 def test_long_speech_is_cut_and_nothing_is_lost_or_doubled():
@@ -143,8 +144,7 @@ def test_long_speech_is_cut_and_nothing_is_lost_or_doubled():
     assert len(rig.finals) > 2
     assert all(f.end - f.start <= 4.0 for f in rig.finals)
     assert EndReason.MAX_LENGTH in {e.reason for e in rig.of(SpeechEnded)}
-    pairs = zip(rig.finals, rig.finals[1:], strict=False)
-    assert all(a.end == b.start for a, b in pairs)
+    assert all(a.end == b.start for a, b in pairwise(rig.finals))
 
 
 @pytest.mark.parametrize("phase", [0, 1, 159, 160, 319, 320, 5_000])
@@ -223,7 +223,7 @@ def test_full_passes_are_begun_at_most_every_two_seconds():
     rig.play(sound(script), chunks=range(0, 60_000, 320))
 
     lengths = [job.window.hop for job in seen if hasattr(job, "window")]
-    gaps = np.diff([n for n in lengths])
+    gaps = np.diff(lengths)
     assert all(gap >= 32_000 for gap in gaps[:-1])  # the last one is no speculation
     assert len(lengths) >= 2
 

@@ -7,7 +7,7 @@ confidences mean what they say. Knows manifests and texts; the hearing is in
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -113,12 +113,12 @@ def evaluate(manifest: Path, *, config: Config, mode: Mode) -> Evaluation:
     return _evaluation(tally)
 
 
-def fit(manifest: Path, *, config: Config) -> Fit:
+def fit(manifest: Path | Sequence[Utterance], *, config: Config) -> Fit:
     """Find the temperature that calibrates a model's word confidences.
 
     Args:
-        manifest: utterances that the model was not trained on; those longer than
-            one pass are left out.
+        manifest: utterances that the model was not trained on, or the path of
+            their manifest; those longer than one pass are left out.
         config: which model.
 
     Raises:
@@ -127,7 +127,7 @@ def fit(manifest: Path, *, config: Config) -> Fit:
         ModelError: the model cannot be loaded or run.
         ValueError: no words were heard.
     """
-    rows = read_manifest(manifest)
+    rows = read_manifest(manifest) if isinstance(manifest, Path) else manifest
     with open_workbench(config) as bench:
         read = ((read_samples(row.path, _rate(bench)), row.text) for row in rows)
         passes = list(passes_of(bench, read))

@@ -9,6 +9,7 @@ import soundfile
 
 from streaming.errors import ConfigError, UnsupportedAudio
 from streaming.tools import workbench
+from streaming.tools.corpus import read_manifest
 from streaming.tools.evaluate import evaluate, fit, passes_of
 from streaming.tools.workbench import open_workbench
 from tests.core import rig
@@ -84,7 +85,9 @@ def test_an_empty_manifest_is_refused(tmp_path):
 
 def test_a_model_that_is_too_sure_gets_a_temperature(tmp_path):
     rows = [("x", "a", "a"), ("x", "b", "b"), ("x", "c", "d"), ("x", "d", "d")]
-    found = fit(spoken(tmp_path, rows), config=CONFIG)
+    manifest = spoken(tmp_path, rows)
+    found = fit(manifest, config=CONFIG)
+    assert found == fit(read_manifest(manifest), config=CONFIG)
     assert found.temperature > 2
     assert found.after.error < found.before.error
 

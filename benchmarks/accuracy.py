@@ -148,14 +148,14 @@ class Measuring:
             hypotheses = [words for _, words in utterance.hypotheses]
             counted.churn += churn(hypotheses, final.end - final.start)
             words = self._spans[_span(place, final)].words
-            kept = first_kept(utterance.hypotheses, [word.word for word in words])
-            for word, at in zip(words, kept, strict=True):
-                if at is None:
+            kept = first_kept(hypotheses, [word.word for word in words])
+            for word, number in zip(words, kept, strict=True):
+                if number is None:
                     counted.never_kept += 1
-                elif at < utterance.final_at:
-                    counted.emission.append(at - word.end)
-                else:
-                    counted.by_final.append(at - word.end)
+                    continue
+                waited = utterance.hypotheses[number][0] - word.end
+                by_partial = number < len(utterance.partials)
+                (counted.emission if by_partial else counted.by_final).append(waited)
 
     def _flops(self, samples: int) -> float:
         if samples not in self._work:

@@ -198,13 +198,14 @@ def _add(total: Measured, done: Call, one: Shown, hangover_s: float) -> None:
         if one.reason == "silence":
             total.after_hangover.append(waited - hangover_s)
     words = [word for word in final.words if isinstance(word, Word)]
-    kept = first_kept(one.hypotheses, [word.word for word in words])
-    for word, since in zip(words, kept, strict=True):
-        if since is None:
+    texts = [hypothesis for _, hypothesis in one.hypotheses]
+    kept = first_kept(texts, [word.word for word in words])
+    for word, place in zip(words, kept, strict=True):
+        if place is None:
             continue
-        waited = since - done.sent_at(word.end)
+        waited = one.hypotheses[place][0] - done.sent_at(word.end)
         total.emission_with_finals.append(waited)
-        if since < one.final_at:
+        if place < len(one.partials):
             total.emission.append(waited)
 
 

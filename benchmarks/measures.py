@@ -184,19 +184,21 @@ def _aligned(
 
 
 def first_kept(
-    hypotheses: Sequence[tuple[float, Sequence[str]]], words: Sequence[str]
-) -> list[float | None]:
-    """When each word was first shown in a hypothesis from which on it was kept.
+    hypotheses: Sequence[Sequence[str]], words: Sequence[str]
+) -> list[int | None]:
+    """The first hypothesis that shows each word and from which on it was kept.
 
     Args:
-        hypotheses: of one utterance, each with when it came; the final last.
+        hypotheses: the words of every partial of an utterance in order, then
+            those of the final.
         words: of one full-context pass over the utterance.
 
     Returns:
-        For each word the time; None where the last hypothesis does not have it.
+        For each word the place of the hypothesis; None where the last one does
+        not have it.
     """
-    since: list[float | None] = [None] * len(words)
-    for at, hypothesis in hypotheses:
+    since: list[int | None] = [None] * len(words)
+    for number, hypothesis in enumerate(hypotheses):
         place = 0
         for word, heard in _aligned(words, hypothesis):
             if word is None:
@@ -204,7 +206,7 @@ def first_kept(
             if word != heard:
                 since[place] = None
             elif since[place] is None:
-                since[place] = at
+                since[place] = number
             place += 1
     return since
 

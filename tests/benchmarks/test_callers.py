@@ -53,6 +53,12 @@ def test_latencies_count_from_when_the_audio_was_sent():
     assert pytest.approx([0.35, 0.7]) == found.emission_with_finals
 
 
+def test_a_partial_that_comes_with_the_final_is_still_a_partial():
+    partial = (102.6, Partial(0, 0, "one two", 3, 0.7, 2.24))
+    found = measured([*EVENTS[:4], partial, *EVENTS[4:]])
+    assert pytest.approx([0.35, 0.7]) == found.emission == found.emission_with_finals
+
+
 def test_what_was_taken_back_and_made_is_counted():
     found = measured(EVENTS)
     assert (1, 1, 0) == (found.finals, found.finals_full, found.finals_missing)

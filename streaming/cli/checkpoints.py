@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,6 +33,12 @@ def export(
     ] = 1.0,
     int8: Annotated[bool, typer.Option(help="Write an int8 graph too.")] = True,
     half: Annotated[bool, typer.Option(help="Write fp16 safetensors too.")] = True,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            help="Manifest to fit the temperature on; not one it was trained on."
+        ),
+    ] = None,
 ) -> None:
     """Write a checkpoint as ONNX, to be served without torch."""
     from streaming.tools.export import export_checkpoint  # noqa: PLC0415
@@ -45,6 +52,18 @@ def export(
         int8=int8,
         fp16_safetensors=half,
     )
+    if calibrate is not None:
+        from streaming.config import Config, ModelConfig  # noqa: PLC0415
+        from streaming.tools.evaluate import fit  # noqa: PLC0415
+        from streaming.tools.export import set_temperature  # noqa: PLC0415
+
+        found = fit(calibrate, config=Config(model=ModelConfig(name=str(target))))
+        set_temperature(target, found.temperature)
+        print(
+            f"temperature {found.temperature:.2f}: calibration error "
+            f"{found.before.error:.1%} before, {found.after.error:.1%} after",
+            file=sys.stderr,
+        )
     print(target)
 
 

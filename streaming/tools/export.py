@@ -18,7 +18,7 @@ from streaming.errors import ConfigError
 from streaming.models.checkpoint import METADATA, Checkpoint, read_checkpoint
 from streaming.tools.quantize import quantize
 
-__all__ = ["export_checkpoint"]
+__all__ = ["export_checkpoint", "set_temperature"]
 
 _JSON = (
     "vocab.json",
@@ -152,3 +152,15 @@ def _save_half(module: Any, path: Path) -> None:
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     text = json.dumps(content, indent=2, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")
+
+
+def set_temperature(folder: Path, temperature: float) -> None:
+    """Store what logits are divided by before a confidence is taken.
+
+    Args:
+        folder: one that `export_checkpoint` wrote.
+        temperature: above 0.
+    """
+    path = folder / METADATA
+    facts = json.loads(path.read_text())
+    _write_json(path, {**facts, "temperature": round(temperature, 4)})

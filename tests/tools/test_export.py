@@ -22,7 +22,7 @@ from streaming.errors import ModelError  # noqa: E402
 from streaming.models.checkpoint import read_checkpoint  # noqa: E402
 from streaming.models.loading import load_model  # noqa: E402
 from streaming.tools import graph  # noqa: E402
-from streaming.tools.export import export_checkpoint  # noqa: E402
+from streaming.tools.export import export_checkpoint, set_temperature  # noqa: E402
 from tests.checkpoints import checkpoint, exported, noise  # noqa: E402
 
 FILES = {
@@ -69,6 +69,16 @@ def test_the_metadata_is_read_back(tmp_path):
     ]
     module = transformers.Wav2Vec2ForCTC.from_pretrained(checkpoint("bundled"))
     assert sum(p.numel() for p in module.parameters()) == metadata["parameters"]
+
+
+def test_the_temperature_can_be_set_afterwards(tmp_path):
+    export("bundled", tmp_path)
+    before = json.loads((tmp_path / "wavestitch.json").read_text())
+    set_temperature(tmp_path, 1.75)
+
+    assert 1.75 == load_model(ModelConfig(name=str(tmp_path))).temperature
+    after = json.loads((tmp_path / "wavestitch.json").read_text())
+    assert {**before, "temperature": 1.75} == after
 
 
 def test_a_checkpoint_without_a_feature_extractor_normalises(tmp_path):

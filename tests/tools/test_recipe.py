@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from streaming.errors import ConfigError
 from streaming.tools.recipe import Augmentation, Optimisation, load_recipe
+from tests.conftest import ROOT
 
 RECIPE = """
 manifests = ["train.jsonl"]
@@ -49,6 +52,14 @@ def test_paths_count_from_the_recipes_folder(tmp_path):
 def test_what_is_wrong_is_named(tmp_path, text, named):
     with pytest.raises(ConfigError, match=named):
         load_recipe(write(tmp_path, text))
+
+
+def test_the_bundled_models_recipe_is_read():
+    path = ROOT / "streaming" / "tools" / "recipes" / "bundled.toml"
+    recipe = load_recipe(path)
+
+    assert math.prod(recipe.shape.conv_stride) == 320
+    assert {"fsdd", "grid_s1", "synthetic"} <= {c.name for c in recipe.corpora}
 
 
 def test_the_rate_rises_holds_and_falls():

@@ -250,7 +250,15 @@ class Partial:
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """The utterance's text, once."""
+    """The utterance's text, once.
+
+    Attributes:
+        start: begin of the audio that the text is of, pre-roll included.
+        end: its end. A full pass over just this audio gives just this text where
+            `made_by` says so; what silence follows it in the utterance is left out.
+        confidence: share of its words expected to be right, 0 to 1.
+        made_by: how the text was made.
+    """
 
     channel: int
     utterance: int

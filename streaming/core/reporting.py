@@ -69,13 +69,13 @@ class Reporter:
 
     def final(self, utterance: Utterance, *, words: bool) -> Final:
         """Its text, once it is complete."""
-        decoded, made_by = utterance.text()
+        decoded, made_by, length = utterance.text()
         return Final(
             channel=self._channel,
             utterance=self._number(utterance),
             text=decoded.text,
             start=utterance.start / self._rate,
-            end=(utterance.start + utterance.length) / self._rate,
+            end=(utterance.start + length) / self._rate,
             confidence=decoded.confidence,
             made_by=made_by,
             words=decoded.words if words else (),

@@ -112,8 +112,9 @@ class Utterance:
         speech = self.closed.speech_end - self.start
         return self.full_length >= max(spoken, speech)
 
-    def text(self) -> tuple[Decoded, Pass]:
-        """Its text, once complete, and how it was made."""
+    def text(self) -> tuple[Decoded, Pass, int]:
+        """Its text, once complete, how it was made, and of how many samples."""
         if self.full is FullPass.HERE and self.full_rows is not None:
-            return self.decoder.full(self.full_rows, self.full_length), Pass.FULL
-        return self.decoder.stitched(self.length), Pass.STITCHED
+            length = self.full_length
+            return self.decoder.full(self.full_rows, length), Pass.FULL, length
+        return self.decoder.stitched(self.length), Pass.STITCHED, self.length

@@ -96,7 +96,10 @@ def test_every_sample_is_accounted_for(script, finals, dice):
     assert totals.received == len(samples)
     assert totals.received == totals.decoded + totals.gated
     spans = sum(round((f.end - f.start) * 16_000) for f in rig.finals)
-    assert totals.decoded == spans
+    if finals is Finals.STITCHED:
+        assert totals.decoded == spans
+    else:  # a full pass may leave silence at the end out
+        assert totals.decoded >= spans
 
 
 @given(scripts, st.randoms(use_true_random=False))

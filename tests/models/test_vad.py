@@ -164,3 +164,10 @@ def test_silero_needs_no_torch():
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False)
 
     assert not done.returncode
+
+
+def test_the_first_moments_of_room_noise_are_no_speech():
+    noise = np.random.default_rng(0).normal(0, 0.001, 16_000).astype(np.float32)
+    detector = WebRtcVad(16_000, 2)
+
+    assert not any(detector(noise[at : at + 320]) for at in range(0, 16_000, 320))

@@ -7,6 +7,7 @@ ONNX Runtime; does not know how the graph was made.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, distribution
 from typing import Any
 
 import numpy as np
@@ -109,7 +110,7 @@ def load_onnx(checkpoint: Checkpoint, *, device: str, precision: str) -> OnnxMod
         if device != "auto":
             raise ConfigError(
                 f"device {device}: this ONNX Runtime has no CUDA; "
-                'pip install "wavestitch[gpu]", or use the torch backend'
+                f"{_remedy()}, or use the torch backend"
             )
         wants_cuda = False
     # The int8 operators exist on the CPU only: a GPU would copy back and forth.
@@ -132,6 +133,29 @@ def load_onnx(checkpoint: Checkpoint, *, device: str, precision: str) -> OnnxMod
         # It falls back to the CPU without a word where CUDA does not start.
         raise ModelError(f"device {device}: ONNX Runtime fell back to {runs_on}")
     return OnnxModel(checkpoint, session, "cuda" if runs_on == _CUDA else "cpu", chosen)
+
+
+def _remedy() -> str:
+    """What to install: two distributions write the module `onnxruntime`.
+
+    The one installed last wins, and removing either breaks the other.
+    """
+    if not _installed("onnxruntime-gpu"):
+        return 'pip install "wavestitch[gpu]"'
+    if not _installed("onnxruntime"):
+        return "the installed onnxruntime-gpu has no CUDA on this platform"
+    return (
+        "onnxruntime and onnxruntime-gpu are both installed and overwrite each other: "
+        "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu"
+    )
+
+
+def _installed(name: str) -> bool:
+    try:
+        distribution(name)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def _open(checkpoint: Checkpoint, precision: str, device: str) -> Any:

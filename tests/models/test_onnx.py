@@ -16,6 +16,7 @@ pytest.importorskip("onnx")
 
 from streaming.config import ModelConfig
 from streaming.errors import ConfigError, ModelError
+from streaming.models import onnx
 from streaming.models.loading import load_model
 from tests.checkpoints import checkpoint, exported, noise
 
@@ -111,6 +112,32 @@ def test_what_cannot_be_had_is_said(settings, message, monkeypatch):
     )
     with pytest.raises(ConfigError, match=message):
         load("bundled", **settings)
+
+
+BOTH = (
+    r"pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu, or"
+)
+
+
+@pytest.mark.parametrize(
+    ("installed", "remedy"),
+    [
+        (("onnxruntime",), r'pip install "wavestitch\[gpu\]"'),
+        (("onnxruntime", "onnxruntime-gpu"), BOTH),
+        (("onnxruntime-gpu",), r"onnxruntime-gpu has no CUDA on this platform"),
+    ],
+)
+def test_what_to_install_follows_from_what_is_installed(installed, remedy, monkeypatch):
+    def distribution(name):
+        if name not in installed:
+            raise onnx.PackageNotFoundError(name)
+
+    monkeypatch.setattr(onnx, "distribution", distribution)
+    monkeypatch.setattr(
+        onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"]
+    )
+    with pytest.raises(ConfigError, match=remedy):
+        load("bundled", device="cuda", precision="fp32", backend="onnx")
 
 
 class TestCudaThatDoesNotStart:

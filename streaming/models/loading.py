@@ -117,19 +117,24 @@ def locate(config: ModelConfig) -> Checkpoint:
 
 def _backend(config: ModelConfig, checkpoint: Checkpoint) -> str:
     """`onnx` or `torch`: the graph where there is one and it can do what is asked."""
+    weights = bool(checkpoint.weights or checkpoint.pickles)
+    if not checkpoint.onnx and not weights:
+        raise ModelError(
+            f"{checkpoint.folder} has no weights: expected .safetensors, or an .onnx "
+            f"graph that its {METADATA} names"
+        )
     if config.backend == "onnx" and not checkpoint.onnx:
         raise ConfigError(
             f"backend onnx: {checkpoint.folder} has no ONNX graph; make one with "
             "wavestitch export, or take backend torch"
         )
     missing = [name for name in _TORCH_NEEDS if find_spec(name) is None]
-    weights = bool(checkpoint.weights or checkpoint.pickles)
     backend = config.backend
     if backend == "auto":
-        halves = config.precision in ("bf16", "fp16")
+        graph = config.precision in ("auto", "int8", *checkpoint.onnx) or not weights
         # Torch masks the padding of a batch away, which a graph cannot.
         gpu = config.device.startswith("cuda") and weights and not missing
-        backend = "onnx" if checkpoint.onnx and not halves and not gpu else "torch"
+        backend = "onnx" if checkpoint.onnx and graph and not gpu else "torch"
     if backend == "torch" and missing:
         raise ConfigError(
             f"{checkpoint.name} needs torch, and {', '.join(missing)} is missing: "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 pytest.importorskip("torch")
@@ -15,7 +17,7 @@ from streaming.models.loading import describe, load_model
 from streaming.models.onnx import OnnxModel
 from streaming.models.pytorch import PytorchModel
 from streaming.numeric.geometry import Geometry
-from tests.checkpoints import LANGUAGES, checkpoint, exported
+from tests.checkpoints import LANGUAGES, checkpoint, exported, write
 
 
 @pytest.mark.parametrize(
@@ -36,6 +38,24 @@ def test_the_graph_runs_where_it_can(settings, backend, precision):
 
 def test_a_checkpoint_without_a_graph_runs_on_torch():
     assert type(load_model(ModelConfig(name=str(checkpoint("xlsr"))))) is PytorchModel
+
+
+def test_torch_runs_a_precision_that_no_graph_has(tmp_path):
+    shutil.copytree(checkpoint("xlsr"), tmp_path, dirs_exist_ok=True)
+    graph = exported("xlsr") / "model.int8.onnx"
+    shutil.copy(graph, tmp_path)
+    write(tmp_path / "wavestitch.json", {"onnx": {"int8": graph.name}})
+    model = load_model(ModelConfig(name=str(tmp_path), precision="fp32"))
+    assert (PytorchModel, "float32") == (type(model), model.precision)
+
+
+@pytest.mark.parametrize("backend", ["auto", "onnx", "torch"])
+def test_a_folder_without_weights_is_told_what_is_expected(tmp_path, backend):
+    for name in ("config.json", "vocab.json", "preprocessor_config.json"):
+        shutil.copy(checkpoint("xlsr") / name, tmp_path)
+    expected = r"has no weights: expected \.safetensors, or an \.onnx graph"
+    with pytest.raises(ModelError, match=expected):
+        load_model(ModelConfig(name=str(tmp_path), backend=backend))
 
 
 def test_a_graph_that_is_not_there_cannot_be_asked_for():

@@ -251,15 +251,17 @@ class Stream:
         self._ask_full(utterance, at, self._pacer.full_pass(now, wait_ms / 1000))
 
     def _ask_full(self, utterance: Utterance, end: int, deadline: float) -> None:
+        # Even where no new one is to be had: the old one lacks words.
+        if utterance.full is FullPass.ASKED:
+            self._effects.append(
+                Cancel(self._setup.number, utterance.serial, Pass.FULL)
+            )
+        utterance.drop_full()
         length = end - utterance.start
         if self._config.decoder.finals is Finals.STITCHED or not length:
             return
         if length > self._setup.full_pass_limit:
             return
-        if utterance.full is FullPass.ASKED:
-            self._effects.append(
-                Cancel(self._setup.number, utterance.serial, Pass.FULL)
-            )
         samples = normalised(
             self._front.between(utterance.start, end), self._setup.facts.normalise
         )
@@ -310,8 +312,7 @@ class Stream:
         utterance.closed = Closed(end, end - run, EndReason.BLANK)
         utterance.decoded = True
         utterance.outstanding = 0
-        utterance.full, utterance.full_job = FullPass.NONE, None
-        utterance.full_rows = None
+        utterance.drop_full()
         self._ask_full(utterance, end, self._pacer.full_pass(now))
         self._open = None
         self._epoch = utterance.epoch

@@ -95,6 +95,10 @@ class Utterance:
         """A full pass was asked for; an earlier one counts no more."""
         self.full, self.full_job, self.full_rows = FullPass.ASKED, job, None
 
+    def drop_full(self) -> None:
+        """The full pass counts no more, whatever became of it."""
+        self.full, self.full_job, self.full_rows = FullPass.NONE, None, None
+
     def answer_full(self, job: Job, rows: LogitRows | None) -> None:
         """A full pass came back, with rows or without."""
         if job is self.full_job:
@@ -104,13 +108,14 @@ class Utterance:
     def full_covers(self) -> bool:
         """Whether the full pass saw all the speech of the ended utterance.
 
-        What it did not see must be silence to the gate and to the decoder alike.
+        What it did not see must be silence to the gate and to the decoder alike;
+        and it saw nothing of what became the next utterance.
         """
         if self.closed is None or self.full is FullPass.NONE:
             return False
         spoken = min(self.decoder.spoken_end or 0, self.length)
         speech = self.closed.speech_end - self.start
-        return self.full_length >= max(spoken, speech)
+        return max(spoken, speech) <= self.full_length <= self.length
 
     def text(self) -> tuple[Decoded, Pass, int]:
         """Its text, once complete, how it was made, and of how many samples."""

@@ -186,9 +186,12 @@ def _options() -> argparse.ArgumentParser:
 
 
 def _speed(text: str) -> float:
-    speed = float(text)
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = -1.0
     if not 0 <= speed < float("inf"):
-        raise argparse.ArgumentTypeError(f"0 or more, got {text}")
+        raise argparse.ArgumentTypeError(f"must be a number, 0 or more, got {text!r}")
     return speed
 
 
@@ -198,7 +201,14 @@ def _why(path: Path, error: Exception) -> str:
         return "no such file"
     if path.is_dir():
         return "is a folder"
-    return str(error).rpartition(": ")[2].rstrip(".") or type(error).__name__
+    if path.is_file() and not path.stat().st_size:
+        return "the file is empty"
+    why = str(error).rpartition(": ")[2].rstrip(".") or type(error).__name__
+    if why == "Format not recognised":
+        return (
+            "not a recording that libsndfile reads: expected WAV, FLAC, Ogg, MP3, ..."
+        )
+    return why
 
 
 if __name__ == "__main__":

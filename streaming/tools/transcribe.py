@@ -293,7 +293,14 @@ def _why(path: Path, error: Exception) -> str:
         return "no such file"
     if path.is_dir():
         return "is a folder"
-    return str(error).rpartition(": ")[2].rstrip(".") or type(error).__name__
+    if path.is_file() and not path.stat().st_size:
+        return "the file is empty"
+    why = str(error).rpartition(": ")[2].rstrip(".") or type(error).__name__
+    if why == "Format not recognised":
+        return (
+            "not a recording that libsndfile reads: expected WAV, FLAC, Ogg, MP3, ..."
+        )
+    return why
 
 
 def _told(

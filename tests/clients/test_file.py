@@ -88,12 +88,15 @@ def test_a_float_recording_past_full_scale_is_clipped_not_wrapped(tmp_path):
 def test_what_cannot_be_played_is_said_in_one_line(tmp_path):
     text = tmp_path / "a.txt"
     text.write_text("no recording")
+    empty = tmp_path / "empty.wav"
+    empty.touch()
     surround = wave(tmp_path / "six.wav", noise(10, channels=6))
 
     for path, words in (
         (tmp_path / "none.wav", "none.wav: no such file"),
         (tmp_path, "is a folder"),
-        (text, "a.txt: Format not recognised"),
+        (text, "a.txt: not a recording that libsndfile reads: expected WAV, FLAC"),
+        (empty, "empty.wav: the file is empty"),
         (surround, "6 channels"),
     ):
         with (
@@ -225,9 +228,11 @@ def test_the_library_needs_no_server_and_no_terminal():
     assert "[]\n" == done.stdout
 
 
-def test_a_speed_below_nothing_is_wrong_usage(capsys):
+@pytest.mark.parametrize("speed", ["-1", "inf", "nan", "fast"])
+def test_a_speed_that_is_none_is_wrong_usage(capsys, speed):
     with pytest.raises(SystemExit) as caught:
-        file_module.main(["--speed", "-1", "a.wav"])
+        file_module.main(["--speed", speed, "a.wav"])
 
     assert 2 == caught.value.code
-    assert "0 or more" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"must be a number, 0 or more, got '{speed}'" in said

@@ -18,7 +18,7 @@ from streaming.events import Final, Finished, Partial, Pass, Word
 from streaming.tools import workbench
 from streaming.tools.onepass import one_passes, quiet_cuts
 from streaming.tools.playing import Take, play
-from streaming.tools.transcribe import transcribe, transcripts
+from streaming.tools.transcribe import read_samples, transcribe, transcripts
 from streaming.tools.workbench import open_workbench
 from tests.core import rig
 
@@ -275,3 +275,14 @@ def test_a_bad_file_costs_the_json_of_the_others_nothing(tmp_path):
     assert ["ab"] == [done["text"] for done in json.loads(next(pieces))]
     with pytest.raises(UnsupportedAudio, match="no such file"):
         next(pieces)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [(b"", "the file is empty"), (b"words", "expected WAV, FLAC, Ogg, MP3")],
+)
+def test_what_is_no_recording_is_told_what_is_expected(tmp_path, content, why):
+    path = tmp_path / "a.wav"
+    path.write_bytes(content)
+    with pytest.raises(UnsupportedAudio, match=rf"a\.wav: .*{why}"):
+        read_samples(path, 16_000)

@@ -38,11 +38,16 @@ class Utterance:
     kind: str = ""
 
 
-def read_manifest(path: Path) -> list[Utterance]:
+def read_manifest(path: Path, *, texts: bool = False) -> list[Utterance]:
     """The rows of a manifest.
 
+    Args:
+        path: the manifest.
+        texts: each row must have a `text`, be it an empty one.
+
     Raises:
-        ConfigError: no such file, a line that is not JSON, or one without `audio`.
+        ConfigError: no such file, a line that is not JSON, or one without `audio`
+            or the `text` it must have.
     """
     if not path.is_file():
         raise ConfigError(f"no manifest at {path}")
@@ -50,17 +55,25 @@ def read_manifest(path: Path) -> list[Utterance]:
     for number, line in enumerate(path.read_text().splitlines(), 1):
         try:
             row = json.loads(line)
+            text = row["text"] if texts else row.get("text", "")
+            if not isinstance(text, str):
+                raise TypeError(text)
             rows.append(
                 Utterance(
                     path.parent / row["audio"],
-                    row.get("text", ""),
+                    text,
                     str(row.get("speaker", "")),
                     str(row.get("corpus", "")),
                     str(row.get("kind", "")),
                 )
             )
-        except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"{path}:{number}: {error!r} in {line[:80]}") from error
+        except ValueError as error:
+            raise ConfigError(f"{path}:{number}: not JSON: {error}") from error
+        except (AttributeError, KeyError, TypeError) as error:
+            wanted = "audio and text" if texts else "audio"
+            raise ConfigError(
+                f"{path}:{number}: a row is an object with {wanted}, got {line[:80]}"
+            ) from error
     return rows
 
 

@@ -99,7 +99,7 @@ def evaluate(manifest: Path, *, config: Config, mode: Mode) -> Evaluation:
         UnsupportedAudio: a recording cannot be read: no rate without it is told.
         ModelError: the model cannot be loaded or run.
     """
-    rows = read_manifest(manifest)
+    rows = read_manifest(manifest, texts=True)
     if not rows:
         raise ConfigError(f"{manifest} has no utterances")
     tally = _Tally()
@@ -127,7 +127,9 @@ def fit(manifest: Path | Sequence[Utterance], *, config: Config) -> Fit:
         ModelError: the model cannot be loaded or run.
         ValueError: no words were heard.
     """
-    rows = read_manifest(manifest) if isinstance(manifest, Path) else manifest
+    rows = (
+        read_manifest(manifest, texts=True) if isinstance(manifest, Path) else manifest
+    )
     with open_workbench(config) as bench:
         read = ((read_samples(row.path, _rate(bench)), row.text) for row in rows)
         passes = list(passes_of(bench, read))

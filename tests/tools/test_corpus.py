@@ -66,3 +66,27 @@ def test_holding_out_takes_one_in_n_and_always_the_same(tmp_path):
     assert 200 < sum(out) < 400
     assert out == [held_out(row, 10) for row in rows]
     assert not any(held_out(row, 0) for row in rows)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['{"audio":"a.wav"}', '{"audio":"a.wav","text":null}', '{"text":"a"}', "[1]", "7"],
+)
+def test_a_row_says_what_was_said(tmp_path, line):
+    path = tmp_path / "m.jsonl"
+    path.write_text(line)
+    with pytest.raises(ConfigError, match=r"m\.jsonl:1: a row is an object with audio"):
+        read_manifest(path, texts=True)
+
+
+def test_noise_needs_no_text(tmp_path):
+    path = tmp_path / "m.jsonl"
+    path.write_text('{"audio":"a.wav"}')
+    assert [""] == [row.text for row in read_manifest(path)]
+
+
+def test_what_is_no_json_is_said(tmp_path):
+    path = tmp_path / "m.jsonl"
+    path.write_text('{"audio":')
+    with pytest.raises(ConfigError, match=r"m\.jsonl:1: not JSON: Expecting"):
+        read_manifest(path)

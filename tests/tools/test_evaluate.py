@@ -83,6 +83,15 @@ def test_an_empty_manifest_is_refused(tmp_path):
         evaluate(manifest, config=CONFIG, mode="offline")
 
 
+def test_a_rate_needs_the_texts(tmp_path):
+    manifest = spoken(tmp_path, [("x", "a", "a")])
+    row = json.loads(manifest.read_text())
+    del row["text"]
+    manifest.write_text(json.dumps(row))
+    with pytest.raises(ConfigError, match="a row is an object with audio and text"):
+        evaluate(manifest, config=CONFIG, mode="offline")
+
+
 def test_a_model_that_is_too_sure_gets_a_temperature(tmp_path):
     rows = [("x", "a", "a"), ("x", "b", "b"), ("x", "c", "d"), ("x", "d", "d")]
     manifest = spoken(tmp_path, rows)

@@ -214,6 +214,12 @@ class ModelConfig:
             raise ConfigError(
                 f"backend must be auto, onnx or torch, got {self.backend!r}"
             )
+        kind, colon, number = self.device.partition(":")
+        numbered = kind == "cuda" and number.isdecimal()
+        if kind not in ("auto", "cpu", "cuda") or (colon and not numbered):
+            raise ConfigError(
+                f"device must be cpu, cuda, cuda:N or auto, got {self.device!r}"
+            )
         if self.precision not in ("auto", "int8", "fp32", "bf16", "fp16"):
             raise ConfigError(
                 "precision must be auto, int8, fp32, bf16 or fp16, "

@@ -164,7 +164,7 @@ def _kind(key: Key, origin: str) -> Any:
     for depth, name in enumerate(key):
         known = get_type_hints(kind) if is_dataclass(kind) else {}
         if name not in known:
-            table = _dotted(key[:depth]) or "the settings"
+            table = _dotted(key[:depth]) or "the top"
             there = (
                 f"{table} has {', '.join(known)}" if known else f"{table} is no table"
             )

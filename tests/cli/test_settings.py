@@ -129,7 +129,7 @@ def test_what_is_not_ours_in_the_environment_is_left_alone(environment):
 
 
 WRONG_TOML = [
-    ("port = 1", "f.toml: unknown setting port; the settings has server, "),
+    ("port = 1", "f.toml: unknown setting port; the top has server, "),
     (
         "[server]\nprot = 1",
         "f.toml: unknown setting server.prot; server has host, port",

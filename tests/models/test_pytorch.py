@@ -194,7 +194,8 @@ class TestWeights:
     [
         ({"precision": "int8"}, "needs an ONNX graph"),
         ({"precision": "fp16", "device": "cpu"}, "slower than fp32 on a CPU"),
-        ({"device": "tpu"}, "device 'tpu' is unknown"),
+        ({"device": "tpu"}, "device must be cpu, cuda"),
+        ({"device": "cuda:one"}, "device must be cpu, cuda"),
         ({"device": "meta"}, "device must be cpu, cuda"),
         ({"device": "cuda:99"}, "torch sees"),
     ],

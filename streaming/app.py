@@ -18,7 +18,8 @@ from contextlib import (
     suppress,
 )
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+from threading import Thread
 
 from streaming.config import Config, GateConfig, StreamConfig
 from streaming.core.facts import ModelFacts
@@ -88,11 +89,34 @@ async def serve(
     signalled = stop is None
     stop = asyncio.Event() if stop is None else stop
     with _signals(stop, server) if signalled else nullcontext():
-        async with _serving(config, server, None) as run:
-            if ready is not None:
-                ready(run.url)
-            await stop.wait()
-            await server.drain()
+        warm = asyncio.Event()
+        serving = asyncio.create_task(_serve(config, server, ready, warm, stop))
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait((serving, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if warm.is_set() or serving.done():
+                await serving
+            else:
+                _log.info("stopped before the model was warm")
+        finally:
+            stopped.cancel()
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+
+
+async def _serve(
+    config: Config,
+    server: Server,
+    ready: Callable[[str], None] | None,
+    warm: asyncio.Event,
+    stop: asyncio.Event,
+) -> None:
+    async with _serving(config, server, None) as run:
+        warm.set()
+        if ready is not None:
+            ready(run.url)
+        await stop.wait()
+        await server.drain()
 
 
 @asynccontextmanager
@@ -120,7 +144,7 @@ async def _serving(
         await server.listen()  # a port that is taken is known before a long load
         model = given
         if model is None:
-            model = await asyncio.to_thread(load_model, config.model)
+            model = await _apart(lambda: load_model(config.model))
             undo.callback(model.close)
         engine = Engine(model, config.engine, crossing=crossing)
         undo.push_async_callback(asyncio.to_thread, engine.stop)
@@ -131,6 +155,32 @@ async def _serving(
         _log.info("listening on %s", server.url)
         http_url = server.url.replace("ws://", "http://", 1)
         yield Running(server.url, http_url, server, engine, facts)
+
+
+async def _apart(load: Callable[[], Model]) -> Model:
+    """Load on a thread that nobody waits for once the caller is cancelled.
+
+    asyncio's own threads are waited for at exit: a download of a gigabyte could not
+    be interrupted.
+    """
+    loop = asyncio.get_running_loop()
+    loaded: asyncio.Future[Model] = loop.create_future()
+
+    def settle(put: Callable[[], None]) -> None:
+        if not loaded.done():
+            put()
+
+    def work() -> None:
+        put: Callable[[], None]
+        try:
+            put = partial(loaded.set_result, load())
+        except BaseException as error:  # any failure is the caller's to raise
+            put = partial(loaded.set_exception, error)
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            loop.call_soon_threadsafe(settle, put)
+
+    Thread(target=work, name="loading", daemon=True).start()
+    return await loaded
 
 
 def _session_maker(facts: ModelFacts) -> Callable[[StreamConfig, int, int], Session]:

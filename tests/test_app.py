@@ -269,6 +269,29 @@ async def test_serve_says_when_it_listens_and_stops_when_told(monkeypatch, caplo
     assert model.closed
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGTERM"), reason="needs signals")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_long_load_can_be_stopped(number):
+    """Nothing of the model's loading is waited for: it may be a long download."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        NEVER_LOADS,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert process.stdout is not None
+    assert b"loading\n" == await process.stdout.readline()
+    process.send_signal(number)
+    async with asyncio.timeout(20):
+        _, errors = await process.communicate()
+
+    assert 0 == process.returncode
+    assert "stopped before the model was warm" in errors.decode()
+    assert "Traceback" not in errors.decode()
+
+
 async def test_a_model_that_does_not_load_frees_the_port(monkeypatch):
     def fail(_):
         raise ModelError("no weights")
@@ -302,6 +325,19 @@ logging.basicConfig(level="INFO", stream=sys.stderr)
 app.load_model = lambda _: LoudnessModel()
 settings = config(drain_s=float(sys.argv[1]))
 asyncio.run(app.serve(settings, ready=lambda url: print(url, flush=True)))
+"""
+
+
+NEVER_LOADS = """
+import asyncio, logging, sys, threading
+from streaming import app
+from tests.test_app import config
+logging.basicConfig(level="INFO", stream=sys.stderr)
+def load(_):
+    print("loading", flush=True)
+    threading.Event().wait()
+app.load_model = load
+asyncio.run(app.serve(config()))
 """
 
 

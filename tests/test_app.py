@@ -306,8 +306,16 @@ async def test_a_port_that_is_taken_is_known_before_the_model_loads(monkeypatch)
     async with running(config(), model=LoudnessModel()) as run:
         port = int(run.url.rsplit(":", 1)[1])
         taken = replace(config(), server=ServerConfig(port=port))
-        with pytest.raises(OSError, match=str(port)):
+        message = rf"cannot listen on 127\.0\.0\.1:{port}: Address already in use$"
+        with pytest.raises(OSError, match=message):
             await serve(taken, stop=asyncio.Event())
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "192.0.2.1"])
+async def test_an_address_that_is_not_ours_is_named(host):
+    elsewhere = replace(config(), server=ServerConfig(host=host, port=0))
+    with pytest.raises(OSError, match=rf"cannot listen on {host}:0: [A-Z]"):
+        await serve(elsewhere, stop=asyncio.Event())
 
 
 async def test_a_model_that_is_nowhere_is_the_operators_error():

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from os import strerror
 
 from websockets.asyncio.server import Server as Websockets
 from websockets.asyncio.server import ServerConnection
@@ -79,13 +80,25 @@ class Server:
         """Bind the port; until `open` all streams are refused.
 
         Raises:
-            OSError: the address cannot be bound.
+            OSError: the address cannot be bound; the message names it.
         """
-        limits, where = self._config.limits, self._config.server
+        where = self._config.server
+        try:
+            await self._bind(where.host, where.port)
+        except OSError as error:
+            # Those of asyncio say the address or not, and not always what is wrong.
+            number = error.errno or 0  # of a name that is not found it is below 0
+            why = strerror(number) if number > 0 else error.strerror
+            raise OSError(
+                f"cannot listen on {where.host}:{where.port}: {why}"
+            ) from error
+
+    async def _bind(self, host: str, port: int) -> None:
+        limits = self._config.limits
         self._websockets = await serve_websockets(
             self._serve,
-            where.host,
-            where.port,
+            host,
+            port,
             process_request=self._process_request,
             create_connection=Door,
             compression=None,  # 16 KiB a connection, not 56, and audio gains nothing

@@ -29,6 +29,7 @@ __all__ = [
     "IsSpeech",
     "Opened",
     "Quiet",
+    "Resumed",
     "Speech",
     "State",
 ]
@@ -69,6 +70,17 @@ class Quiet:
 
 
 @dataclass(frozen=True, slots=True)
+class Resumed:
+    """Speech goes on after a `Quiet`.
+
+    Attributes:
+        at: its first sample.
+    """
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Closed:
     """The utterance ended.
 
@@ -84,7 +96,7 @@ class Closed:
     reason: EndReason
 
 
-GateEvent: TypeAlias = Opened | Speech | Quiet | Closed
+GateEvent: TypeAlias = Opened | Speech | Quiet | Resumed | Closed
 
 
 class State(Enum):
@@ -273,7 +285,10 @@ class Gate:
         length = self._position - self._start
         if speech:
             self._speech_end = self._position
-            self._quiet_told = False
+            if self._quiet_told:
+                self._quiet_told = False
+                self._give(events)
+                events.append(Resumed(self._position - lengths.frame))
         silence = self._position - self._speech_end
         if silence >= lengths.silence_that_ends(length):
             early = silence < lengths.hangover

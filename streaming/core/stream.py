@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import assert_never
 
-from streaming.config import Finals, StreamConfig
+from streaming.config import StreamConfig
 from streaming.core.decoder import Decoder
 from streaming.core.facts import ModelFacts
 from streaming.core.frontend import FrontEnd, FrontEvent, Parted
-from streaming.core.gate import Closed, IsSpeech, Opened, Quiet, Speech
+from streaming.core.fullpass import FullPasses
+from streaming.core.gate import Closed, IsSpeech, Opened, Quiet, Resumed, Speech
 from streaming.core.ledger import Ledger
-from streaming.core.normalise import normalised
 from streaming.core.pacing import Pacer
 from streaming.core.reporting import Reporter
 from streaming.core.utterance import FullPass, Utterance
@@ -80,6 +80,14 @@ class Stream:
         self._shape = WindowShape.from_config(config.window, facts.geometry)
         self._pacer = Pacer(self._rate, config.budget_ms / 1000)
         self._front = FrontEnd(config, self._rate, self._shape, setup.detector)
+        self._full_passes = FullPasses(
+            setup.number,
+            config.decoder,
+            facts,
+            setup.full_pass_limit,
+            self._pacer,
+            self._front.between,
+        )
         self._epoch = 0
         self._open_epoch = 0
         self._utterances: dict[int, Utterance] = {}  # by serial, oldest first
@@ -190,7 +198,10 @@ class Stream:
                     utterance = self._expect_open()
                     self._submit(utterance, utterance.windower.push(event.samples), now)
                 case Quiet():
-                    self._speculate(self._expect_open(), event.at, now)
+                    utterance = self._expect_open()
+                    self._effects += self._full_passes.paused(utterance, event.at, now)
+                case Resumed():
+                    self._effects += self._full_passes.resumed(self._expect_open())
                 case Closed():
                     self._close(self._expect_open(), event, now)
                 case Parted():
@@ -242,41 +253,12 @@ class Stream:
                 )
             )
 
-    def _speculate(self, utterance: Utterance, at: int, now: float) -> None:
-        config, gate = self._config.decoder, utterance.gate
-        unseen = at - utterance.start - utterance.full_length
-        if utterance.full_length and unseen < config.speculate_every_s * self._rate:
-            return
-        wait_ms = gate.hangover_ms - min(config.speculate_ms, gate.hangover_ms)
-        self._ask_full(utterance, at, self._pacer.full_pass(now, wait_ms / 1000))
-
-    def _ask_full(self, utterance: Utterance, end: int, deadline: float) -> None:
-        # Even where no new one is to be had: the old one lacks words.
-        if utterance.full is FullPass.ASKED:
-            self._effects.append(
-                Cancel(self._setup.number, utterance.serial, Pass.FULL)
-            )
-        utterance.drop_full()
-        length = end - utterance.start
-        if self._config.decoder.finals is Finals.STITCHED or not length:
-            return
-        if length > self._setup.full_pass_limit:
-            return
-        samples = normalised(
-            self._front.between(utterance.start, end), self._setup.facts.normalise
-        )
-        window = Window(samples, start=0, left=0, hop=length, right=0, last=True)
-        job = Job(self._setup.number, utterance.serial, window, Pass.FULL, deadline)
-        utterance.ask_full(job)
-        self._effects.append(job)
-
     def _close(self, utterance: Utterance, closed: Closed, now: float) -> None:
         utterance.closed = closed
         self._open = None
         windows = utterance.windower.cut(closed.end - utterance.start)
         self._submit(utterance, windows, now)
-        if not utterance.full_covers():
-            self._ask_full(utterance, closed.end, self._pacer.full_pass(now))
+        self._effects += self._full_passes.ended(utterance, now)
 
     def _take_window(self, utterance: Utterance, logits: Logits, now: float) -> None:
         if utterance.decoded:
@@ -291,13 +273,7 @@ class Stream:
             if utterance.closed is None or end < utterance.closed.end:
                 self._cut(utterance, end, now)
         if utterance.complete and utterance.full is not FullPass.NONE:
-            self._insist_full_covers(utterance, now)
-
-    def _insist_full_covers(self, utterance: Utterance, now: float) -> None:
-        """The gate heard silence after the pass; if the decoder did not, repeat it."""
-        if not utterance.full_covers():
-            end = utterance.start + utterance.length
-            self._ask_full(utterance, end, self._pacer.full_pass(now))
+            self._effects += self._full_passes.ended(utterance, now)
 
     def _cut(self, utterance: Utterance, end: int, now: float) -> None:
         """The decoder ends this utterance at `end`; read on from there anew."""
@@ -312,8 +288,7 @@ class Stream:
         utterance.closed = Closed(end, end - run, EndReason.BLANK)
         utterance.decoded = True
         utterance.outstanding = 0
-        utterance.drop_full()
-        self._ask_full(utterance, end, self._pacer.full_pass(now))
+        self._effects += self._full_passes.cut(utterance, now)
         self._open = None
         self._epoch = utterance.epoch
         self._follow(self._front.restart(end), now)

@@ -49,6 +49,7 @@ class Utterance:
         full: where its full pass stands.
         full_job: the pass that counts; answers to others are ignored.
         full_rows: its logits.
+        full_tried: samples of the latest full pass asked for, dropped or not.
         shown: the latest partial sent.
         end_told: the client knows that its speech ended.
     """
@@ -67,6 +68,7 @@ class Utterance:
     full: FullPass = FullPass.NONE
     full_job: Job | None = None
     full_rows: LogitRows | None = None
+    full_tried: int = 0
     shown: Partial | None = None
     end_told: bool = False
 
@@ -94,6 +96,7 @@ class Utterance:
     def ask_full(self, job: Job) -> None:
         """A full pass was asked for; an earlier one counts no more."""
         self.full, self.full_job, self.full_rows = FullPass.ASKED, job, None
+        self.full_tried = job.window.hop
 
     def drop_full(self) -> None:
         """The full pass counts no more, whatever became of it."""

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streaming.config import GateConfig
-from streaming.core.gate import Closed, Gate, Opened, Quiet, Speech, State
+from streaming.core.gate import Closed, Gate, Opened, Quiet, Resumed, Speech, State
 from streaming.errors import ConfigError
 from streaming.events import EndReason
 from streaming.models.vad import WebRtcVad
@@ -270,10 +270,19 @@ def test_quiet_is_told_once_a_silence_with_all_samples_before_it():
             assert event.at == given_samples
 
 
+def test_speech_that_goes_on_is_told_where_quiet_was():
+    script = flags("###" + "." * 3 + "#" + "." * 15 + "##" + "." * 20)
+
+    events = without_audio(gate_on(script).push(frames(script)))
+
+    told = [e for e in events if isinstance(e, Quiet | Resumed)]
+    assert [Quiet(70 + 80), Resumed(220), Quiet(240 + 80)] == told
+
+
 def test_silence_that_ends_an_utterance_shrinks_before_the_maximum():
     # 100 ms pause at 480: 80 % of the maximum, the hangover still whole
     at_four_fifths = flags("#" * 38 + "." * 10 + "#")
-    assert [Opened(0, 0), Quiet(380 + 80)] == without_audio(
+    assert [Opened(0, 0), Quiet(380 + 80), Resumed(480)] == without_audio(
         gate_on(at_four_fifths).push(frames(at_four_fifths))
     )
     # half way through the last fifth 150 ms suffice

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import random
+
 from streaming.config import Finals
-from streaming.events import Job, Pass
+from streaming.events import Cancel, Job, Pass
 from tests.core.rig import Rig, sound, with_finals
 
 AUTO = with_finals(Finals.AUTO)
+
+
+class Later(random.Random):
+    """The engine answers nothing before all audio came."""
+
+    def random(self):
+        return 0.5
 
 
 class Watched(Rig):
@@ -15,9 +24,11 @@ class Watched(Rig):
     def __post_init__(self):
         super().__post_init__()
         self.seen = []
+        self.heard = []  # samples that had come at each
 
     def take(self, effects):
         self.seen += effects
+        self.heard += [self.session.received] * len(effects)
         super().take(effects)
 
     @property
@@ -35,3 +46,23 @@ def test_a_full_pass_that_was_outgrown_never_stands_for_the_whole_utterance():
     assert [len(rig.full_passes[0].window.samples)] == [
         len(job.window.samples) for job in rig.full_passes
     ]
+
+
+def test_speech_that_goes_on_cancels_the_pass_begun_in_the_pause():
+    script = [("a", 500), (" ", 300), ("b", 600), (" ", 900)]
+    rig = Watched(AUTO, dice=Later())
+    rig.play(sound(script), chunks=range(0, 36_000, 320))
+
+    dropped, _ = rig.full_passes
+    cancel = Cancel(dropped.stream, dropped.utterance, Pass.FULL)
+    # Begun 200 ms into the pause; the gate takes a frame to hear speech again.
+    assert [11_200, 13_120] == [rig.heard[rig.seen.index(e)] for e in (dropped, cancel)]
+
+
+def test_a_late_answer_to_a_pass_that_was_dropped_is_ignored():
+    script = [("a", 500), (" ", 300), ("b", 600), (" ", 900)]
+    rig = Watched(AUTO).play(sound(script), chunks=range(0, 36_000, 320))
+
+    assert ["ab"] == rig.texts
+    assert 2 == len(rig.full_passes)
+    assert [Pass.FULL] == [f.made_by for f in rig.finals]

@@ -6,6 +6,7 @@ sample judged anew. Knows what an utterance may be; not what becomes of it.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -51,7 +52,8 @@ class FrontEnd:
         self._detector = detector
         self._speculate_ms = config.decoder.speculate_ms
         self._tape: Tape[EndReason | GateConfig] = Tape()
-        self._configs = [(0, config.gate)]  # and the samples they hold from
+        # Settings, each with the sample it holds from; the first for all before.
+        self._configs = deque([(0, config.gate)])
         self._gate = self._fresh_gate(0)
 
     @property
@@ -85,7 +87,7 @@ class FrontEnd:
 
     def restart(self, at: int) -> list[FrontEvent]:
         """Judge everything from `at` on anew, commands included."""
-        self._configs = [c for c in self._configs if c[0] <= at]
+        self._configs = deque(c for c in self._configs if c[0] <= at)
         self._gate = self._fresh_gate(at)
         events: list[FrontEvent] = []
         for item in self._tape.replay(at):
@@ -98,7 +100,7 @@ class FrontEnd:
         return events
 
     def settings(self, at: int) -> GateConfig:
-        """What held at this position."""
+        """What held at this position, which may not be forgotten."""
         return next(config for start, config in reversed(self._configs) if start <= at)
 
     def between(self, start: int, end: int) -> Samples:
@@ -108,6 +110,8 @@ class FrontEnd:
     def forget(self, before: int) -> None:
         """Nothing before this position will be asked for again."""
         self._tape.forget(before)
+        while len(self._configs) > 1 and self._configs[1][0] <= before:
+            self._configs.popleft()
 
     def _part(self, reason: EndReason) -> list[FrontEvent]:
         ended: Iterable[FrontEvent] = self._gate.flush(reason)

@@ -37,9 +37,15 @@ class Reporter:
         return SpeechStarted(self._channel, utterance.number, at)
 
     def partial(self, utterance: Utterance) -> Partial | None:
-        """Its hypothesis, unless there is none or the client knows the same."""
+        """Its hypothesis, unless there is none or the client knows the same.
+
+        Text that was shown and is taken back is told: the empty text is news then.
+        """
         hypothesis = utterance.decoder.hypothesis
-        if not hypothesis.text:
+        if hypothesis is utterance.weighed:
+            return None  # asked at every message, changed by every window
+        utterance.weighed = hypothesis
+        if not hypothesis.text and utterance.shown is None:
             return None
         partial = Partial(
             channel=self._channel,

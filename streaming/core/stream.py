@@ -171,6 +171,7 @@ class Stream:
         Their undecoded audio, and all that was not judged yet, is dropped.
         """
         reason = type(error).__name__
+        end = 0
         for utterance in list(self._utterances.values()):
             self._cancel(utterance)
             end = utterance.closed.end if utterance.closed else self._front.end
@@ -182,6 +183,7 @@ class Stream:
             kept = min(end, utterance.start + utterance.decoder.kept_samples)
             self._ledger.decoded(kept)
             self._ledger.dropped(end, reason)
+        self._ledger.gated(max(end, self._front.settled))
         self._ledger.dropped(self._front.end, reason)
         self._open = None
         effects, self._effects = self._effects, []
@@ -304,12 +306,12 @@ class Stream:
             if utterance.epoch > self._open_epoch:
                 break
             self._tell(self._reporter.started(utterance))
-            if not utterance.complete:
-                if self._config.partials:
-                    self._tell(self._reporter.partial(utterance))
-                break
-            self._tell(self._reporter.ended(utterance))
-            if utterance.full is FullPass.ASKED:
+            final = utterance.complete and utterance.full is not FullPass.ASKED
+            if self._config.partials and not final:
+                self._tell(self._reporter.partial(utterance))
+            if utterance.complete:
+                self._tell(self._reporter.ended(utterance))
+            if not final:
                 break
             self._finish(utterance)
             self._ledger.decoded(utterance.start + utterance.length)

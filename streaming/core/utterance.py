@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from streaming.config import GateConfig
-from streaming.core.decoder import Decoded, Decoder
+from streaming.core.decoder import Decoded, Decoder, Hypothesis
 from streaming.core.gate import Closed
 from streaming.core.windows import Windower
 from streaming.events import Job, LogitRows, Partial, Pass
@@ -50,6 +50,7 @@ class Utterance:
         full_job: the pass that counts; answers to others are ignored.
         full_rows: its logits.
         full_tried: samples of the latest full pass asked for, dropped or not.
+        weighed: the latest hypothesis that a partial was or was not made of.
         shown: the latest partial sent.
         end_told: the client knows that its speech ended.
     """
@@ -69,6 +70,7 @@ class Utterance:
     full_job: Job | None = None
     full_rows: LogitRows | None = None
     full_tried: int = 0
+    weighed: Hypothesis | None = None
     shown: Partial | None = None
     end_told: bool = False
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 
 from streaming.config import Finals
-from streaming.events import Cancel, Job, Pass
-from tests.core.rig import Rig, sound, with_finals
+from streaming.errors import ModelError
+from streaming.events import Audio, Cancel, Flush, Job, Logits, Partial, Pass
+from tests.core.rig import Rig, rows_of, sound, with_finals
 
 AUTO = with_finals(Finals.AUTO)
 
@@ -66,3 +67,28 @@ def test_a_late_answer_to_a_pass_that_was_dropped_is_ignored():
     assert ["ab"] == rig.texts
     assert 2 == len(rig.full_passes)
     assert [Pass.FULL] == [f.made_by for f in rig.finals]
+
+
+def test_the_last_window_is_shown_while_the_full_pass_is_awaited():
+    rig = Watched(AUTO, dice=Later())
+    rig.send(Audio(sound([("a", 500), ("b", 100)]).tobytes()))
+    rig.send(Flush())
+    for job in [j for j in rig.jobs if j.kind is Pass.STITCHED]:
+        rig.jobs.remove(job)
+        logits = Logits(job, rows_of(job.window.samples))
+        rig.take(rig.session.decoded(logits, rig.now))
+
+    assert [] == rig.finals
+    assert "ab" == rig.of(Partial)[-1].text
+    rig.answer_all()
+    assert ["ab"] == rig.texts
+
+
+def test_silence_that_was_judged_is_gated_though_windows_are_not_to_be_had():
+    rig = Watched(dice=Later())
+    rig.send(Audio(sound([("a", 500), (" ", 4_000)]).tobytes()))
+    rig.take(rig.session.failed(rig.jobs[0], ModelError("no")))
+
+    (totals,) = rig.session.totals
+    assert totals.received == 72_000 == totals.gated + totals.dropped
+    assert totals.dropped < 24_000  # the utterance, and what may be pre-roll

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from streaming.core.utterance import Utterance
-from streaming.events import Final, Partial, SpeechEnded, SpeechStarted
+from streaming.events import EndReason, Final, Partial, SpeechEnded, SpeechStarted
 
 __all__ = ["Reporter"]
 
@@ -41,6 +41,8 @@ class Reporter:
 
         Text that was shown and is taken back is told: the empty text is news then.
         """
+        if utterance.closed and utterance.closed.reason is EndReason.BLANK:
+            return None  # it would cover less than the one before, and the final comes
         hypothesis = utterance.decoder.hypothesis
         if hypothesis is utterance.weighed:
             return None  # asked at every message, changed by every window

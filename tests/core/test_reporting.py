@@ -86,3 +86,11 @@ def test_the_end_of_speech_is_told_once():
     one.closed = Closed(32_000, 24_000, EndReason.SILENCE)
     assert SpeechEnded(0, 0, 1.5, EndReason.SILENCE) == reporter.ended(one)
     assert reporter.ended(one) is None
+
+
+def test_an_utterance_that_the_decoder_cut_tells_no_more_partials():
+    reporter, one = begun()
+    assert ["turn on"] == texts(reporter, one, ("turn on", 4, 9_600))
+    one.closed = Closed(24_000, 20_000, EndReason.BLANK)
+
+    assert [None] == texts(reporter, one, ("turn", 4, 8_000))

@@ -111,10 +111,12 @@ def test_the_stable_prefix_holds(script, dice):
 
     for final in rig.finals:
         partials = [p for p in rig.of(Partial) if p.utterance == final.utterance]
-        stable = 0
+        stable, covered = 0, 0.0
         for partial in partials:
             assert stable <= partial.stable <= len(partial.text)
             stable = partial.stable
+            assert covered <= partial.end
+            covered = partial.end
             assert final.text.startswith(partial.text[:stable])
 
 

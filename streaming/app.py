@@ -24,14 +24,14 @@ from threading import Thread
 from streaming.config import Config, GateConfig, StreamConfig
 from streaming.core.facts import ModelFacts
 from streaming.core.session import Session
-from streaming.engine import Engine
+from streaming.engine import Engine, facts_of
 from streaming.models.loading import load_model
 from streaming.models.model import Model
 from streaming.models.vad import Detector, load_detector
 from streaming.server.backend import Backend
 from streaming.server.server import Server
 
-__all__ = ["Running", "facts_of", "running", "serve"]
+__all__ = ["Running", "running", "serve"]
 
 _log = logging.getLogger("wavestitch")
 
@@ -53,18 +53,6 @@ class Running:
     server: Server
     engine: Engine
     facts: ModelFacts
-
-
-def facts_of(model: Model) -> ModelFacts:
-    """A loaded model in data."""
-    return ModelFacts(
-        name=model.name,
-        language=model.language,
-        geometry=model.geometry,
-        vocabulary=model.vocabulary,
-        normalise=model.normalise,
-        temperature=model.temperature,
-    )
 
 
 async def serve(

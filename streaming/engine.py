@@ -18,6 +18,7 @@ from typing import TypeAlias
 
 from streaming.config import EngineConfig
 from streaming.core.costs import Costs, Measured
+from streaming.core.facts import ModelFacts
 from streaming.core.schedule import Batching, Schedule
 from streaming.core.tally import EngineStats, Tally
 from streaming.errors import ModelError, Overloaded
@@ -26,7 +27,15 @@ from streaming.models.model import Model
 from streaming.models.passes import Failed, run_pass
 from streaming.models.warming import time_passes
 
-__all__ = ["Answer", "Crossing", "Deliver", "Engine", "EngineStats", "Failed"]
+__all__ = [
+    "Answer",
+    "Crossing",
+    "Deliver",
+    "Engine",
+    "EngineStats",
+    "Failed",
+    "facts_of",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +45,18 @@ _LONGEST_WAIT_S = 3_600.0  # Condition.wait takes no infinite timeout
 Answer: TypeAlias = Logits | Failed
 Deliver: TypeAlias = Callable[[Answer], None]
 Crossing: TypeAlias = Callable[[Callable[[], None]], object]
+
+
+def facts_of(model: Model) -> ModelFacts:
+    """A loaded model in data."""
+    return ModelFacts(
+        name=model.name,
+        language=model.language,
+        geometry=model.geometry,
+        vocabulary=model.vocabulary,
+        normalise=model.normalise,
+        temperature=model.temperature,
+    )
 
 
 class State(Enum):

@@ -20,6 +20,8 @@ the classes to its own codes in one table.
 
 from __future__ import annotations
 
+import re
+
 __all__ = [
     "BadRequest",
     "ConfigError",
@@ -34,6 +36,7 @@ __all__ = [
     "Unresponsive",
     "UnsupportedAudio",
     "WavestitchError",
+    "reason_of",
 ]
 
 
@@ -95,3 +98,8 @@ class ConfigError(WavestitchError):
 
 class ModelError(WavestitchError):
     """A checkpoint cannot be read, or does not run here."""
+
+
+def reason_of(error: Exception) -> str:
+    """Its class as a reason in counts and messages: `ModelError` is `model_error`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__).lower()

@@ -18,7 +18,13 @@ from streaming.core.gate import IsSpeech
 from streaming.core.intake import Intake
 from streaming.core.ledger import Dropped, Ledger
 from streaming.core.stream import Stream, StreamSetup
-from streaming.errors import BadRequest, ConfigError, ProtocolError, UnsupportedAudio
+from streaming.errors import (
+    BadRequest,
+    ConfigError,
+    ProtocolError,
+    UnsupportedAudio,
+    reason_of,
+)
 from streaming.events import (
     Ack,
     Audio,
@@ -304,7 +310,7 @@ class Session:
         """End the session for an error: finals of what was decoded, then the error."""
         effects = [e for s in self._streams for e in s.give_up(error)]
         for ledger in self._ledgers:
-            ledger.close(type(error).__name__)
+            ledger.close(reason_of(error))
         self._finishing = self._finished = True
         return [*effects, Refused(error)]
 

@@ -23,6 +23,7 @@ from streaming.core.pacing import Pacer
 from streaming.core.reporting import Reporter
 from streaming.core.utterance import FullPass, Utterance
 from streaming.core.windows import Windower, WindowShape
+from streaming.errors import reason_of
 from streaming.events import (
     Cancel,
     Effect,
@@ -170,7 +171,7 @@ class Stream:
 
         Their undecoded audio, and all that was not judged yet, is dropped.
         """
-        reason = type(error).__name__
+        reason = reason_of(error)
         end = 0
         for utterance in list(self._utterances.values()):
             self._cancel(utterance)

@@ -19,10 +19,9 @@ from typing import assert_never
 import numpy as np
 
 from streaming.config import Config, StreamConfig
-from streaming.core.facts import ModelFacts
 from streaming.core.normalise import normalised
 from streaming.core.session import Session
-from streaming.engine import Answer, Engine, Failed
+from streaming.engine import Answer, Engine, Failed, facts_of
 from streaming.events import Cancel, Job, LogitRows, Logits, Pass, Samples, Window
 from streaming.models.loading import load_model
 from streaming.models.model import Model
@@ -61,14 +60,7 @@ class Workbench:
     def __init__(
         self, model: Model, config: Config, longest_pass_s: float = LONGEST_PASS_S
     ) -> None:
-        self.facts = ModelFacts(
-            name=model.name,
-            language=model.language,
-            geometry=model.geometry,
-            vocabulary=model.vocabulary,
-            normalise=model.normalise,
-            temperature=model.temperature,
-        )
+        self.facts = facts_of(model)
         # More than there are workers, so that none waits for this thread.
         self.together = 2 * model.max_batch + 2
         self._longest = int(longest_pass_s * model.geometry.sample_rate)

@@ -257,7 +257,7 @@ def test_a_window_that_fails_ends_the_session_and_is_counted():
     (totals,) = rig.session.totals
     assert totals.dropped > 0
     assert totals.received == totals.decoded + totals.gated + totals.dropped
-    assert {"ModelError"} == {d.reason for d in rig.session.dropped[0]}
+    assert {"model_error"} == {d.reason for d in rig.session.dropped[0]}
     assert rig.session.finished
 
 

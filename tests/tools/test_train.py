@@ -12,9 +12,9 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 from streaming.errors import ConfigError  # noqa: E402
+from streaming.tools.fresh import fresh_model  # noqa: E402
 from streaming.tools.recipe import load_recipe  # noqa: E402
 from streaming.tools.train import train  # noqa: E402
-from streaming.tools.training import fresh_model  # noqa: E402
 
 PITCHES = {"a": 300, "b": 900, "c": 2_400}
 

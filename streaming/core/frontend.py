@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from streaming.config import GateConfig, StreamConfig
-from streaming.core.gate import Gate, GateEvent, IsSpeech
+from streaming.core.gate import Gate, IsSpeech
 from streaming.core.tape import Mark, Tape
+from streaming.core.turns import GateEvent
 from streaming.core.windows import WindowShape
 from streaming.events import EndReason, Samples
 

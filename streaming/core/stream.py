@@ -17,10 +17,11 @@ from streaming.core.decoder import Decoder
 from streaming.core.facts import ModelFacts
 from streaming.core.frontend import FrontEnd, FrontEvent, Parted
 from streaming.core.fullpass import FullPasses
-from streaming.core.gate import Closed, IsSpeech, Opened, Quiet, Resumed, Speech
+from streaming.core.gate import IsSpeech
 from streaming.core.ledger import Ledger
 from streaming.core.pacing import Pacer
 from streaming.core.reporting import Reporter
+from streaming.core.turns import Closed, Opened, Quiet, Resumed, Speech
 from streaming.core.utterance import FullPass, Utterance
 from streaming.core.windows import Windower, WindowShape
 from streaming.errors import reason_of

@@ -11,7 +11,7 @@ from enum import Enum
 
 from streaming.config import GateConfig
 from streaming.core.decoder import Decoded, Decoder, Hypothesis
-from streaming.core.gate import Closed
+from streaming.core.turns import Closed
 from streaming.core.windows import Windower
 from streaming.events import Job, LogitRows, Partial, Pass
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from streaming.core.frontend import FrontEnd
-from streaming.core.gate import Closed
+from streaming.core.turns import Closed
 from streaming.core.windows import WindowShape
 from tests.core.rig import CONFIG, detector, sound
 

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streaming.config import GateConfig
-from streaming.core.gate import Closed, Gate, Opened, Quiet, Resumed, Speech, State
+from streaming.core.gate import Gate, State
+from streaming.core.turns import Closed, Opened, Quiet, Resumed, Speech
 from streaming.errors import ConfigError
 from streaming.events import EndReason
 from streaming.models.vad import WebRtcVad

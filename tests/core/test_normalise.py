@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streaming.config import GateConfig
-from streaming.core.gate import Closed, Gate, Opened
+from streaming.core.gate import Gate
 from streaming.core.normalise import Normaliser, normalised
+from streaming.core.turns import Closed, Opened
 from streaming.events import EndReason
 from streaming.models.vad import WebRtcVad
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from streaming.config import GateConfig
 from streaming.core.decoder import Hypothesis
-from streaming.core.gate import Closed
 from streaming.core.reporting import Reporter
+from streaming.core.turns import Closed
 from streaming.core.utterance import Utterance
 from streaming.core.windows import Windower, WindowShape
 from streaming.events import EndReason, Partial, SpeechEnded, SpeechStarted

@@ -126,7 +126,19 @@ def test_silence_and_hum_say_nothing(bench):
     assert [] == [f.text for f in heard(bench, hum).finals if f.text]
 
 
-def test_digits_of_a_voice_that_was_not_trained_on(bench, speech_folder):
+@pytest.mark.parametrize(
+    "bar",
+    [
+        0.25,
+        pytest.param(
+            0.10,
+            marks=pytest.mark.xfail(
+                reason="what the model is meant to reach; drop the other bar then"
+            ),
+        ),
+    ],
+)
+def test_digits_of_a_voice_that_was_not_trained_on(bench, speech_folder, bar):
     rows = read_manifest(speech_folder / "test" / "manifest.jsonl")
     digits = [row for row in rows if row.corpus == "fsdd"]
     dice = np.random.default_rng(0)
@@ -141,10 +153,7 @@ def test_digits_of_a_voice_that_was_not_trained_on(bench, speech_folder):
         found = wrong(said, [f.text for f in take.finals])
         errors, words = errors + found[0], words + found[1]
 
-    assert errors <= DIGITS_BAR * words
-
-
-DIGITS_BAR = 0.25  # what the model reaches so far; 0.10 is the aim
+    assert errors <= bar * words
 
 
 def test_noise_says_little(bench, speech_folder):

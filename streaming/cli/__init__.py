@@ -49,7 +49,6 @@ EXTRAS = {
     "safetensors": "models",
     "huggingface_hub": "models",
     "onnx": "models",
-    "onnxscript": "models",
     "sounddevice": "mic",
     "silero_vad": "silero",
 }

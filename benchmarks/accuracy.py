@@ -290,7 +290,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "by_corpus": {k: _rate(v, random) for k, v in wholes.items()},
         }
         for window in options.shapes:
-            shape = f"{window.left_ms}/{window.hop_ms}/{window.right_ms}"
+            shape = f"{window.left(stateful=False)}/{window.hop_ms}/{window.right_ms}"
             for finals in map(Finals, options.finals):
                 decoder = replace(config.stream.decoder, finals=finals)
                 stream = replace(config.stream, window=window, decoder=decoder)

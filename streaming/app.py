@@ -132,7 +132,7 @@ async def _serving(
         await server.listen()  # a port that is taken is known before a long load
         model = given
         if model is None:
-            model = await _apart(lambda: load_model(config.model))
+            model = await _apart(lambda: load_model(config.model, config.stream.window))
             undo.callback(model.close)
         engine = Engine(model, config.engine, crossing=crossing)
         undo.push_async_callback(asyncio.to_thread, engine.stop)

@@ -121,17 +121,26 @@ class WindowConfig:
     """Lengths of a window; each is rounded to whole strides.
 
     Attributes:
-        left_ms: left context.
+        left_ms: left context. None means what is usual for how the model runs:
+            1,280 where windows overlap, since each computes it anew, and 10,240
+            where it is kept as state, since there it costs little.
         hop_ms: kept part.
         right_ms: right context.
     """
 
-    left_ms: int = 1_280
+    left_ms: int | None = None
     hop_ms: int = 320
     right_ms: int = 320
 
+    def left(self, *, stateful: bool) -> int:
+        """Milliseconds of left context for a model that runs this way."""
+        if self.left_ms is not None:
+            return self.left_ms
+        return 10_240 if stateful else 1_280
+
     def __post_init__(self) -> None:
-        _within("left_ms", self.left_ms, 0, 30_000)
+        if self.left_ms is not None:
+            _within("left_ms", self.left_ms, 0, 30_000)
         _within("hop_ms", self.hop_ms, 80, 4_000)
         _within("right_ms", self.right_ms, 0, 4_000)
 
@@ -199,6 +208,13 @@ class ModelConfig:
         trust_pickle: load a `pytorch_model.bin` where there is no safetensors.
         language: which language of a multilingual checkpoint (MMS: `eng`); for
             others the tag to report. None means the checkpoint's own.
+        inference: `windowed` (each window computes its left context anew),
+            `stateful` (it is kept; wav2vec2 checkpoints only), or `auto`: stateful
+            where the checkpoint was trained for it.
+        sink_ms: first part of an utterance that stays in the left context of a
+            stateful model however long it lasts.
+        cache_precision: of the state: `fp32`, `bf16`, `fp16`, or `auto`, the
+            precision the model computes in.
     """
 
     name: str | None = None
@@ -208,8 +224,21 @@ class ModelConfig:
     precision: str = "auto"
     trust_pickle: bool = False
     language: str | None = None
+    inference: str = "auto"
+    sink_ms: int = 0
+    cache_precision: str = "auto"
 
     def __post_init__(self) -> None:
+        if self.inference not in ("auto", "windowed", "stateful"):
+            raise ConfigError(
+                f"inference must be auto, windowed or stateful, got {self.inference!r}"
+            )
+        if self.cache_precision not in ("auto", "fp32", "bf16", "fp16"):
+            raise ConfigError(
+                "cache_precision must be auto, fp32, bf16 or fp16, "
+                f"got {self.cache_precision!r}"
+            )
+        _within("sink_ms", self.sink_ms, 0, 2_000)
         if self.backend not in ("auto", "onnx", "torch"):
             raise ConfigError(
                 f"backend must be auto, onnx or torch, got {self.backend!r}"

@@ -56,6 +56,7 @@ def facts_of(model: Model) -> ModelFacts:
         vocabulary=model.vocabulary,
         normalise=model.normalise,
         temperature=model.temperature,
+        stateful=model.stateful,
     )
 
 

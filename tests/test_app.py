@@ -31,6 +31,7 @@ from streaming.config import (
     ServerConfig,
 )
 from streaming.errors import ConfigError, ModelError
+from streaming.models.model import Windowed
 from streaming.numeric.geometry import Geometry
 from streaming.numeric.vocabulary import Vocabulary
 
@@ -38,7 +39,7 @@ RATE = 16_000
 FINISH = '{"type":"finish"}'
 
 
-class LoudnessModel:
+class LoudnessModel(Windowed):
     """Says `a` where it is loud; one step in two, so that `a`s do not merge."""
 
     name = "loudness"

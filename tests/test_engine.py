@@ -17,6 +17,7 @@ from streaming.config import EngineConfig
 from streaming.engine import Engine, Failed
 from streaming.errors import ModelError, Overloaded
 from streaming.events import Cancel, Job, Logits, Pass, Window
+from streaming.models.model import Windowed
 from streaming.numeric.geometry import Geometry
 from streaming.numeric.vocabulary import Vocabulary
 
@@ -26,7 +27,7 @@ LABELS = ("<pad>", "|", "a", "b")
 
 
 @dataclass
-class ScriptedModel:
+class ScriptedModel(Windowed):
     """Rows that say their window's first sample; blocks and fails when told.
 
     A window whose first sample is in `fails` fails its pass, once armed. While

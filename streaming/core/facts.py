@@ -21,6 +21,7 @@ class ModelFacts:
         vocabulary: what its columns mean.
         normalise: it wants zero mean and unit variance.
         temperature: divides its logits before a confidence is taken.
+        stateful: it keeps an utterance's past itself: windows have no left context.
     """
 
     name: str
@@ -29,3 +30,4 @@ class ModelFacts:
     vocabulary: Vocabulary
     normalise: bool = False
     temperature: float = 1.0
+    stateful: bool = False

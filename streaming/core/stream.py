@@ -79,7 +79,7 @@ class Stream:
         self._ledger = ledger
         facts = setup.facts
         self._rate = facts.geometry.sample_rate
-        self._shape = WindowShape.from_config(config.window, facts.geometry)
+        self._shape = WindowShape.from_config(config.window, facts)
         self._pacer = Pacer(self._rate, config.budget_ms / 1000)
         self._front = FrontEnd(config, self._rate, self._shape, setup.detector)
         self._full_passes = FullPasses(

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from streaming.config import WindowConfig
+from streaming.core.facts import ModelFacts
 from streaming.core.normalise import Normaliser
 from streaming.errors import ConfigError
 from streaming.events import Samples, Window
-from streaming.numeric.geometry import Geometry
 
 __all__ = ["WindowShape", "Windower"]
 
@@ -46,10 +46,15 @@ class WindowShape:
             )
 
     @classmethod
-    def from_config(cls, config: WindowConfig, geometry: Geometry) -> WindowShape:
-        """Return the shape in whole strides nearest to the configured lengths."""
+    def from_config(cls, config: WindowConfig, facts: ModelFacts) -> WindowShape:
+        """Return the shape in whole strides nearest to the configured lengths.
+
+        A stateful model keeps the left context itself: its windows have none.
+        """
+        geometry = facts.geometry
+        left_ms = 0 if facts.stateful else config.left(stateful=False)
         return cls(
-            left=geometry.samples_of_ms(config.left_ms),
+            left=geometry.samples_of_ms(left_ms),
             hop=max(geometry.stride, geometry.samples_of_ms(config.hop_ms)),
             right=geometry.samples_of_ms(config.right_ms),
         )

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from math import prod
 from pathlib import Path
 
-from streaming.config import BUNDLED_MODEL, ModelConfig
+from streaming.config import BUNDLED_MODEL, ModelConfig, WindowConfig
 from streaming.errors import ConfigError, ModelError
 from streaming.models.checkpoint import (
     METADATA,
@@ -63,8 +63,15 @@ class ModelCard:
     backends: tuple[str, ...]
 
 
-def load_model(config: ModelConfig) -> Model:
+def load_model(
+    config: ModelConfig,
+    window: WindowConfig | None = None,  # noqa: ARG001
+) -> Model:
     """Load what the settings name.
+
+    Args:
+        config: which checkpoint, and what runs it.
+        window: bounds the left context that a stateful model keeps.
 
     Raises:
         ConfigError: a hub id without a revision, a backend or a device that is

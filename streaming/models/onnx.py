@@ -16,6 +16,7 @@ import onnxruntime
 from streaming.errors import ConfigError, ModelError
 from streaming.events import LogitRows, Samples
 from streaming.models.checkpoint import Checkpoint
+from streaming.models.model import Windowed
 
 __all__ = ["OnnxModel", "load_onnx"]
 
@@ -24,7 +25,7 @@ _CUDA = "CUDAExecutionProvider"
 _CUDA_BATCH = 32
 
 
-class OnnxModel:
+class OnnxModel(Windowed):
     """A graph behind the seam of `model.py`.
 
     Args:

@@ -22,6 +22,7 @@ from streaming.errors import ConfigError, ModelError
 from streaming.events import LogitRows, Samples
 from streaming.models.checkpoint import ARCHITECTURES, Checkpoint
 from streaming.models.mel import MelFeatures
+from streaming.models.model import Windowed
 
 __all__ = ["PytorchModel", "fold_weights", "load_module", "load_pytorch"]
 
@@ -35,7 +36,7 @@ _PRECISIONS = {
 }
 
 
-class PytorchModel:
+class PytorchModel(Windowed):
     """A transformers module behind the seam of `model.py`.
 
     Args:

@@ -33,7 +33,8 @@ class Backend:
     def smallest_budget_ms(self, config: StreamConfig) -> int:
         """The smallest budget that windows of this shape can keep here and now."""
         window = config.window
-        longest_ms = window.left_ms + window.hop_ms + window.right_ms
+        left_ms = 0 if self.facts.stateful else window.left(stateful=False)
+        longest_ms = left_ms + window.hop_ms + window.right_ms
         samples = self.facts.geometry.samples_of_ms(longest_ms)
         return ceil(self.engine.least_budget_s(samples) * 1_000)
 

@@ -170,7 +170,7 @@ def open_workbench(
     Raises:
         ConfigError, ModelError: the model cannot be loaded or run.
     """
-    own = load_model(config.model) if model is None else model
+    own = load_model(config.model, config.stream.window) if model is None else model
     bench = Workbench(own, config, longest_pass_s)
     try:
         bench.engine.start()

@@ -8,10 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streaming.config import WindowConfig
+from streaming.core.facts import ModelFacts
 from streaming.core.normalise import normalised
 from streaming.core.windows import Windower, WindowShape
 from streaming.errors import ConfigError
 from streaming.numeric.geometry import Geometry
+from streaming.numeric.vocabulary import Vocabulary
 
 STRIDE = 4
 
@@ -210,10 +212,21 @@ def test_a_shape_that_cannot_be_is_refused(lengths):
 
 def test_the_default_window_is_one_to_two_seconds_of_whole_strides():
     geometry = Geometry()
+    facts = ModelFacts("tiny", "en", geometry, Vocabulary(("_", "a"), 0))
 
-    shape = WindowShape.from_config(WindowConfig(), geometry)
+    shape = WindowShape.from_config(WindowConfig(), facts)
 
     assert WindowShape(left=20_480, hop=5_120, right=5_120) == shape
     assert 16_000 <= shape.left + shape.hop + shape.right <= 32_000
-    odd = WindowShape.from_config(WindowConfig(333, 111, 77), geometry)
+    odd = WindowShape.from_config(WindowConfig(333, 111, 77), facts)
     assert all(n % geometry.stride == 0 for n in (odd.left, odd.hop, odd.right))
+
+
+def test_windows_of_a_stateful_model_have_no_left_context():
+    facts = ModelFacts(
+        "tiny", "en", Geometry(), Vocabulary(("_", "a"), 0), stateful=True
+    )
+
+    shape = WindowShape.from_config(WindowConfig(left_ms=2_000), facts)
+
+    assert WindowShape(left=0, hop=5_120, right=5_120) == shape

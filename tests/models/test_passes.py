@@ -5,12 +5,13 @@ import pytest
 
 from streaming.errors import ModelError
 from streaming.events import Job, Logits, Pass, Window
+from streaming.models.model import Windowed
 from streaming.models.passes import Failed, forward, run_pass
 from streaming.numeric.geometry import Geometry
 from streaming.numeric.vocabulary import Vocabulary
 
 
-class Echo:
+class Echo(Windowed):
     """Rows that say their window's first sample; -1 fails its whole batch."""
 
     geometry = Geometry()

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from streaming.models.model import Windowed
 from streaming.models.warming import time_passes
 from streaming.numeric.geometry import Geometry
 from streaming.numeric.vocabulary import Vocabulary
 
 
-class RealTime:
+class RealTime(Windowed):
     """Takes `pace` seconds for a second of audio, on a clock of its own."""
 
     geometry = Geometry()

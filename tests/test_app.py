@@ -256,7 +256,7 @@ async def test_two_servers_live_in_one_process():
 
 async def test_serve_says_when_it_listens_and_stops_when_told(monkeypatch, caplog):
     model, stop = LoudnessModel(), asyncio.Event()
-    monkeypatch.setattr(app, "load_model", lambda _: model)
+    monkeypatch.setattr(app, "load_model", lambda *_: model)
     caplog.set_level("INFO", "wavestitch")
     urls = []
 
@@ -294,7 +294,7 @@ async def test_a_long_load_can_be_stopped(number):
 
 
 async def test_a_model_that_does_not_load_frees_the_port(monkeypatch):
-    def fail(_):
+    def fail(*_):
         raise ModelError("no weights")
 
     monkeypatch.setattr(app, "load_model", fail)
@@ -303,7 +303,7 @@ async def test_a_model_that_does_not_load_frees_the_port(monkeypatch):
 
 
 async def test_a_port_that_is_taken_is_known_before_the_model_loads(monkeypatch):
-    monkeypatch.setattr(app, "load_model", lambda _: pytest.fail("loaded"))
+    monkeypatch.setattr(app, "load_model", lambda *_: pytest.fail("loaded"))
     async with running(config(), model=LoudnessModel()) as run:
         port = int(run.url.rsplit(":", 1)[1])
         taken = replace(config(), server=ServerConfig(port=port))
@@ -331,7 +331,7 @@ import clients
 from streaming import app
 from tests.test_app import LoudnessModel, config
 logging.basicConfig(level="INFO", stream=sys.stderr)
-app.load_model = lambda _: LoudnessModel()
+app.load_model = lambda *_: LoudnessModel()
 settings = config(drain_s=float(sys.argv[1]))
 asyncio.run(app.serve(settings, ready=lambda url: print(url, flush=True)))
 """
@@ -342,7 +342,7 @@ import asyncio, logging, sys, threading
 from streaming import app
 from tests.test_app import config
 logging.basicConfig(level="INFO", stream=sys.stderr)
-def load(_):
+def load(*_):
     print("loading", flush=True)
     threading.Event().wait()
 app.load_model = load

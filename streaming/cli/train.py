@@ -20,6 +20,14 @@ def train(
         Path | None,
         typer.Option(help="Receives checkpoints; runs/RECIPE by default."),
     ] = None,
+    streaming: Annotated[
+        bool,
+        typer.Option(
+            "--streaming",
+            help="Train for streams too, seeing in chunks, though the recipe has no "
+            "[streaming] table.",
+        ),
+    ] = False,
     workers: Annotated[int, typer.Option(help="Processes that train.", min=1)] = 1,
     threads: Annotated[
         int, typer.Option(help="Threads of each; 0 shares the cores out.", min=0)
@@ -36,6 +44,7 @@ def train(
     run(
         recipe,
         folder or Path("runs") / recipe.stem,
+        streaming=streaming,
         workers=workers,
         threads=threads or max(1, (os.cpu_count() or 1) // workers),
     )

@@ -18,6 +18,7 @@ __all__ = [
     "Optimisation",
     "Recipe",
     "Shape",
+    "Streaming",
     "load_recipe",
 ]
 
@@ -142,6 +143,54 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
+class Streaming:
+    """Train for a stream too: most batches see in chunks, the others in full.
+
+    A step (320 samples) sees its chunk and a bounded past; each batch draws both,
+    log-uniformly, and where the first chunk ends.
+
+    Attributes:
+        full_chance: share of batches with full attention, 0 to 1.
+        chunk_steps: shortest and longest chunk.
+        left_steps: shortest and longest past, before the chunk's first step.
+        unlimited_chance: share of the chunked batches whose past has no bound.
+        tests: test corpora that are heard in chunks too while training, as
+            `NAME@chunk`; empty for all.
+        test_chunk_steps: their chunk, without any right context.
+        test_left_steps: their past.
+    """
+
+    full_chance: float = 0.4
+    chunk_steps: tuple[int, int] = (8, 64)
+    left_steps: tuple[int, int] = (32, 256)
+    unlimited_chance: float = 0.25
+    tests: tuple[str, ...] = ()
+    test_chunk_steps: int = 32
+    test_left_steps: int = 256
+
+    def __post_init__(self) -> None:
+        for name in ("full_chance", "unlimited_chance"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(
+                    f"streaming: {name} must be 0 to 1, got {getattr(self, name)}"
+                )
+        for name in ("chunk_steps", "left_steps"):
+            bounds = getattr(self, name)
+            pair = isinstance(bounds, tuple) and len(bounds) == 2
+            whole = pair and all(isinstance(bound, int) for bound in bounds)
+            if not whole or not 1 <= bounds[0] <= bounds[1]:
+                raise ConfigError(
+                    f"streaming: {name} must be two whole numbers that rise from "
+                    f"1 or more, got {bounds}"
+                )
+        if self.test_chunk_steps < 1 or self.test_left_steps < 0:
+            raise ConfigError(
+                "streaming: test_chunk_steps must be 1 or more and test_left_steps "
+                f"0 or more, got {self.test_chunk_steps} and {self.test_left_steps}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """Everything `wavestitch train` needs.
 
@@ -154,6 +203,7 @@ class Recipe:
         sentences: text file for the synthesized sentences.
         alphabet: characters of the vocabulary beside the word border.
         seed: of everything random.
+        streaming: train for streams too; None for whole utterances only.
     """
 
     manifests: tuple[Path, ...]
@@ -169,6 +219,7 @@ class Recipe:
     shape: Shape = field(default_factory=Shape)
     augmentation: Augmentation = field(default_factory=Augmentation)
     optimisation: Optimisation = field(default_factory=Optimisation)
+    streaming: Streaming | None = None
 
     def with_manifest(self, path: Path) -> Recipe:
         """This recipe with one more manifest to train on."""
@@ -202,6 +253,8 @@ def load_recipe(path: Path) -> Recipe:
         ("optimisation", Optimisation),
     ):
         table[key] = _build(kind, table.get(key, {}))
+    if "streaming" in table:
+        table["streaming"] = _build(Streaming, table["streaming"])
     return _build(Recipe, table)
 
 

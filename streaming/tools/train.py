@@ -10,6 +10,7 @@ import json
 import os
 import socket
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from streaming.errors import ConfigError
 from streaming.tools.batches import Batches
+from streaming.tools.chunked import View
 from streaming.tools.corpus import AudioStore, Utterance, held_out, read_manifest
-from streaming.tools.recipe import Recipe, load_recipe
+from streaming.tools.recipe import Recipe, Streaming, load_recipe
 from streaming.tools.synthesize import Synthesis, synthesize
 from streaming.tools.training import Schedule, Trainer, run
 
@@ -36,6 +38,7 @@ def train(
     recipe_path: Path,
     folder: Path,
     *,
+    streaming: bool = False,
     workers: int = 1,
     threads: int = 1,
     quiet: bool = False,
@@ -46,6 +49,7 @@ def train(
         recipe_path: TOML file; see `recipe.Recipe`.
         folder: receives `last.pt` (to go on from), `log.jsonl`, the decoded audio
             and, at every evaluation, `model/` with the averaged weights.
+        streaming: train for streams too, as a recipe with an empty `[streaming]`.
         workers: processes; on a CPU one per core, of one thread each.
         threads: of each worker.
         quiet: show nothing.
@@ -54,6 +58,8 @@ def train(
         ConfigError: the recipe or its data cannot be used.
     """
     recipe = load_recipe(recipe_path)
+    if streaming and recipe.streaming is None:
+        recipe = replace(recipe, streaming=Streaming())
     folder.mkdir(parents=True, exist_ok=True)
     recipe = _with_synthetic(recipe, folder, quiet=quiet)
     _Data(recipe, folder)  # decodes once, before the workers ask for it
@@ -144,10 +150,16 @@ def _work(
     batches = Batches(recipe, data.train, data.store, data.noises, data.rooms, dice)
 
     def evaluate() -> dict[str, float]:
-        return {
-            name: round(trainer.evaluate(rows, store), 4)
+        heard = {
+            name: trainer.evaluate(rows, store)
             for name, (store, rows) in data.tests.items()
         }
+        if plan := recipe.streaming:
+            view = View(plan.test_chunk_steps, plan.test_left_steps)
+            for name, (store, rows) in data.tests.items():
+                if name in (plan.tests or data.tests):
+                    heard[f"{name}@chunk"] = trainer.evaluate(rows, store, view)
+        return {name: round(rate, 4) for name, rate in heard.items()}
 
     console = Console(stderr=True, quiet=quiet or rank > 0)
     columns = (

@@ -21,8 +21,11 @@ import transformers
 from torch import Tensor, nn
 from transformers import Wav2Vec2ForCTC
 
+from streaming.errors import ConfigError
+from streaming.models.checkpoint import METADATA
 from streaming.numeric.wer import edits
 from streaming.tools.batches import Batch, Batches, normalise
+from streaming.tools.chunked import View, draw_view, encode
 from streaming.tools.corpus import AudioStore, Utterance
 from streaming.tools.fresh import alphabet_of, fresh_model, suit_cpu
 from streaming.tools.recipe import Recipe
@@ -55,6 +58,11 @@ class Trainer:
             if recipe.start
             else fresh_model(recipe)
         )
+        if recipe.streaming and self.model.config.add_adapter:
+            raise ConfigError(
+                f"{recipe.start}: its adapter convolves across chunks; it cannot be "
+                "trained for streaming"
+            )
         if self.model.device.type == "cpu":
             suit_cpu(self.model)
         self.average = {
@@ -75,6 +83,8 @@ class Trainer:
         self._flat = self._flatten_gradients()
         if (folder / "last.pt").exists():
             self._load(torch.load(folder / "last.pt", weights_only=True))
+        # Of its own, so that the same audio is drawn with views and without.
+        self._dice = np.random.default_rng([recipe.seed, rank, self.step, 1])
 
     def _flatten_gradients(self) -> Tensor:
         """Lay all gradients into one buffer, with room for two sums at its end."""
@@ -149,11 +159,14 @@ class Trainer:
         self._flat /= max(1.0, total)
         return loss_sum, total
 
+    def _view(self) -> View | None:
+        plan = self.recipe.streaming
+        return None if plan is None else draw_view(plan, self._dice)
+
     def _loss(self, batch: Batch) -> tuple[Tensor, float, int]:
         device = self.model.device
         samples = torch.from_numpy(batch.samples).to(device)
         counts = torch.from_numpy(batch.counts).to(device)
-        mask = torch.arange(samples.shape[1], device=device)[None] < counts[:, None]
         labels = [
             torch.tensor(
                 [self.alphabet[c] for c in text.replace(" ", "|")], dtype=torch.long
@@ -163,15 +176,10 @@ class Trainer:
         lengths = torch.tensor([len(label) for label in labels])
         with torch.autocast(device.type, dtype=torch.bfloat16):
             middle = self.recipe.optimisation.middle_ctc_weight
-            hidden = self.model.wav2vec2(
-                samples, attention_mask=mask.long(), output_hidden_states=middle > 0
-            )
-            logits = [self.model.lm_head(hidden.last_hidden_state)]
+            last, halfway = encode(self.model.wav2vec2, samples, counts, self._view())
+            logits = [self.model.lm_head(last)]
             if middle:
-                states = hidden.hidden_states
-                normed = self.model.wav2vec2.encoder.layer_norm(
-                    states[len(states) // 2]
-                )
+                normed = self.model.wav2vec2.encoder.layer_norm(halfway)
                 logits.append(self.model.lm_head(normed))
         lengths_of: Any = self.model._get_feat_extract_output_lengths
         steps = lengths_of(counts)
@@ -197,27 +205,32 @@ class Trainer:
         for name, value in self.model.state_dict().items():
             self.average[name].lerp_(value, 1 - keep)
 
-    def evaluate(self, utterances: list[Utterance], store: AudioStore) -> float:
+    def evaluate(
+        self,
+        utterances: list[Utterance],
+        store: AudioStore,
+        view: View | None = None,
+    ) -> float:
         """WER of the averaged weights by greedy decoding, 0 to 1 and more."""
         own = {k: v.clone() for k, v in self.model.state_dict().items()}
         self.model.load_state_dict(self.average)
         self.model.eval()  # type: ignore[no-untyped-call]
         wrong = words = 0
         for utterance in utterances:
-            heard = self.transcribe(normalise(store.samples(utterance)))
+            heard = self.transcribe(normalise(store.samples(utterance)), view)
             wrong += edits(utterance.text.split(), heard.split())
             words += len(utterance.text.split())
         self.model.load_state_dict(own)
         return wrong / max(1, words)
 
     @torch.inference_mode()
-    def transcribe(self, samples: np.ndarray) -> str:
-        """Greedy text of normalised samples `(n,)`."""
+    def transcribe(self, samples: np.ndarray, view: View | None = None) -> str:
+        """Greedy text of normalised samples `(n,)`, seen in full or through `view`."""
         samples = np.pad(samples, (0, max(0, 1_600 - len(samples))))
         with torch.autocast(self.model.device.type, dtype=torch.bfloat16):
-            logits = self.model(
-                torch.from_numpy(samples)[None].to(self.model.device)
-            ).logits[0]
+            heard = torch.from_numpy(samples)[None].to(self.model.device)
+            last, _ = encode(self.model.wav2vec2, heard, view=view)
+            logits = self.model.lm_head(last)[0]
         best = torch.unique_consecutive(logits.float().argmax(-1)).tolist()
         letters = {i: c for c, i in self.alphabet.items()}
         text = "".join(letters[i] for i in best if i > 1)
@@ -231,6 +244,8 @@ class Trainer:
         self.model.save_pretrained(folder)
         self.model.load_state_dict(own)
         (folder / "vocab.json").write_text(json.dumps(self.alphabet, indent=1))
+        facts = {"format": 1, "streaming": self.recipe.streaming is not None}
+        (folder / METADATA).write_text(json.dumps(facts, indent=2) + "\n")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from streaming.errors import ConfigError
-from streaming.tools.recipe import Augmentation, Optimisation, load_recipe
+from streaming.tools.recipe import Augmentation, Optimisation, Streaming, load_recipe
 from tests.conftest import ROOT
 
 RECIPE = """
@@ -47,11 +47,29 @@ def test_paths_count_from_the_recipes_folder(tmp_path):
         (RECIPE.replace("[0.9, 1.1]", "[1.1, 0.9]"), "speed"),
         (RECIPE.replace('manifests = ["train.jsonl"]\n', ""), "manifests"),
         ("manifests = [", "recipe.toml"),
+        (RECIPE + "[streaming]\nchunks = 1\n", "Streaming: unknown chunks"),
+        (RECIPE + "[streaming]\nfull_chance = 1.1\n", "full_chance .* got 1.1"),
+        (RECIPE + "[streaming]\nunlimited_chance = -1\n", "unlimited_chance"),
+        (RECIPE + "[streaming]\nchunk_steps = [0, 8]\n", "chunk_steps .* from 1"),
+        (RECIPE + "[streaming]\nleft_steps = [9, 8]\n", "left_steps"),
+        (RECIPE + "[streaming]\nleft_steps = [8]\n", "left_steps"),
+        (RECIPE + "[streaming]\nchunk_steps = [0.5, 8]\n", "chunk_steps"),
+        (RECIPE + "[streaming]\nchunk_steps = 8\n", "chunk_steps"),
+        (RECIPE + "[streaming]\ntest_chunk_steps = 0\n", "test_chunk_steps"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, text, named):
     with pytest.raises(ConfigError, match=named):
         load_recipe(write(tmp_path, text))
+
+
+def test_streaming_is_off_without_its_table(tmp_path):
+    assert load_recipe(write(tmp_path, RECIPE)).streaming is None
+    table = '[streaming]\nchunk_steps = [4, 32]\ntests = ["digits"]\n'
+    streaming = load_recipe(write(tmp_path, RECIPE + table)).streaming
+
+    assert Streaming(chunk_steps=(4, 32), tests=("digits",)) == streaming
+    assert 0.4 == streaming.full_chance
 
 
 def test_the_bundled_models_recipe_is_read():

@@ -88,7 +88,33 @@ def test_the_loss_falls_and_the_export_loads(corpus, tmp_path):
     assert model.config.conv_stride == [160, 2]
     vocabulary = json.loads((tmp_path / "model" / "vocab.json").read_text())
     assert vocabulary == {"<pad>": 0, "<unk>": 1, "|": 2, "a": 3, "b": 4, "c": 5}
-    assert {"tones", "held_out"} <= set(rows_of(tmp_path)[-1])
+    assert {"step", "tones", "held_out"} == set(rows_of(tmp_path)[-1])
+    facts = json.loads((tmp_path / "model" / "wavestitch.json").read_text())
+    assert facts["streaming"] is False
+
+
+def test_it_learns_for_streams_too_and_says_so(corpus, tmp_path):
+    path = with_steps(corpus, tmp_path, 20)
+    table = '[streaming]\nchunk_steps = [4, 16]\ntests = ["held_out"]\n'
+    path.write_text(path.read_text() + table)
+    train(path, tmp_path, quiet=True)
+    path.write_text(path.read_text().replace("steps = 20", "steps = 80", 1))
+    train(path, tmp_path, quiet=True)
+
+    rows = rows_of(tmp_path)
+    losses = [row["loss"] for row in rows if "loss" in row]
+    assert [20, 40, 60, 80] == [row["step"] for row in rows if "loss" in row]
+    assert losses[-1] < 0.5 * losses[0]
+    assert {"step", "tones", "held_out", "held_out@chunk"} == set(rows[-1])
+    facts = json.loads((tmp_path / "model" / "wavestitch.json").read_text())
+    assert facts["streaming"] is True
+
+
+def test_the_flag_turns_streaming_on_where_the_recipe_says_nothing(corpus, tmp_path):
+    train(with_steps(corpus, tmp_path, 2), tmp_path, streaming=True, quiet=True)
+
+    names = set(rows_of(tmp_path)[-1])
+    assert {"tones@chunk", "held_out@chunk"} <= names
 
 
 def test_a_stopped_run_goes_on_where_it_was(corpus, tmp_path):

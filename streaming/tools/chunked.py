@@ -1,0 +1,153 @@
+"""The encoder of a `Wav2Vec2Model` as a stream sees it: in chunks.
+
+A chunk's steps see each other, a bounded past and nothing later, in attention and
+in the positional convolution alike. Knows torch and the names of transformers'
+modules; knows no loss, data or schedule.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import Wav2Vec2Model
+
+from streaming.tools.recipe import Streaming
+
+__all__ = ["View", "draw_view", "encode"]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the steps of a pass may see, all in steps.
+
+    Attributes:
+        chunk: length of a chunk, whose steps see each other.
+        left: how far before its chunk's first step a step sees (None: to the start).
+        phase: how much shorter the first chunk is, 0 to `chunk` - 1.
+    """
+
+    chunk: int
+    left: int | None = None
+    phase: int = 0
+
+    def mask(self, steps: int, device: torch.device | None = None) -> Tensor:
+        """Which step (row) sees which (column); bool `(steps, steps)`."""
+        place = torch.arange(steps, device=device)
+        start = (place + self.phase) // self.chunk * self.chunk - self.phase
+        sees = place[None] < start[:, None] + self.chunk
+        if self.left is not None:
+            sees &= place[None] >= start[:, None] - self.left
+        return sees
+
+
+def draw_view(plan: Streaming, dice: np.random.Generator) -> View | None:
+    """The view of one batch; None where everything sees everything."""
+    if dice.random() < plan.full_chance:
+        return None
+    chunk = _log_uniform(plan.chunk_steps, dice)
+    left = _log_uniform(plan.left_steps, dice)
+    unlimited = dice.random() < plan.unlimited_chance
+    return View(chunk, None if unlimited else left, int(dice.integers(chunk)))
+
+
+def _log_uniform(bounds: tuple[int, int], dice: np.random.Generator) -> int:
+    low, high = bounds
+    return min(high, int(math.exp(dice.uniform(math.log(low), math.log(high + 1)))))
+
+
+def encode(
+    model: Wav2Vec2Model,
+    samples: Tensor,
+    counts: Tensor | None = None,
+    view: View | None = None,
+) -> tuple[Tensor, Tensor]:
+    """What `model(samples).last_hidden_state` is, seen through `view`.
+
+    Masking for training, dropout and layer drop work as in the model's own forward.
+
+    Args:
+        model: with eager or fused attention.
+        samples: float `(batch, n)`, padded with zeros.
+        counts: `(batch,)` samples before the padding; None where there is none.
+        view: None for full attention, which equals the model's own forward.
+
+    Returns:
+        The last hidden states and those halfway up, both `(batch, steps, width)`.
+    """
+    names: Any = model
+    features = names.feature_extractor(samples).transpose(1, 2)
+    steps = features.shape[1]
+    kept = None
+    if counts is not None:
+        lengths = names._get_feat_extract_output_lengths(counts, add_adapter=False)
+        kept = torch.arange(steps, device=samples.device)[None] < lengths[:, None]
+    hidden, _ = names.feature_projection(features)
+    hidden = names._mask_hidden_states(hidden, attention_mask=kept)
+    if kept is not None:
+        hidden = hidden.masked_fill(~kept[..., None], 0.0)
+    sees = _sees(kept, view, steps, samples.device)
+    if sees is not None and names.config._attn_implementation == "eager":
+        zero = torch.zeros((), dtype=hidden.dtype, device=hidden.device)
+        sees = zero.masked_fill(~sees, torch.finfo(hidden.dtype).min)
+    last, middle = _layers(model, hidden, sees, view)
+    return (last if names.adapter is None else names.adapter(last)), middle
+
+
+def _sees(
+    kept: Tensor | None, view: View | None, steps: int, device: torch.device
+) -> Tensor | None:
+    """Which step sees which; bool `(batch, 1, steps, steps)`, or broadcast to it."""
+    if view is None:
+        return None if kept is None else kept[:, None, None]
+    sees = view.mask(steps, device)[None, None]
+    if kept is None:
+        return sees
+    # A step of padding may be left with nothing to see: let it see itself.
+    itself = torch.eye(steps, dtype=torch.bool, device=device)
+    return (sees & kept[:, None, None]) | itself
+
+
+def _layers(
+    model: Wav2Vec2Model, hidden: Tensor, sees: Tensor | None, view: View | None
+) -> tuple[Tensor, Tensor]:
+    encoder: Any = model.encoder
+    norm_first = model.config.do_stable_layer_norm
+    hidden = hidden + _positions(encoder.pos_conv_embed, hidden, view)
+    hidden = encoder.dropout(hidden if norm_first else encoder.layer_norm(hidden))
+    middle = hidden
+    for number, layer in enumerate(encoder.layers, 1):
+        drop = model.config.layerdrop if model.training else 0.0
+        if not drop or torch.rand([]) >= drop:
+            out = layer(hidden, attention_mask=sees)
+            hidden = out[0] if isinstance(out, tuple) else out
+        if number == (len(encoder.layers) + 1) // 2:
+            middle = hidden
+    return (encoder.layer_norm(hidden) if norm_first else hidden), middle
+
+
+def _positions(embed: Any, hidden: Tensor, view: View | None) -> Tensor:
+    """The positional convolution; under a view, nothing after a chunk's end."""
+    if view is None:
+        out: Tensor = embed(hidden)
+        return out
+    conv: nn.Conv1d = embed.conv
+    (kernel,) = conv.kernel_size
+    left = kernel // 2
+    batch, steps, width = hidden.shape
+    before = view.phase + left
+    after = -(steps + view.phase) % view.chunk
+    rows = nn.functional.pad(hidden, (0, 0, before, after))
+    # (batch, chunks, width, left + chunk), the past real, the future zeros
+    rows = rows.unfold(1, left + view.chunk, view.chunk)
+    chunks = rows.shape[1]
+    rows = nn.functional.pad(rows.flatten(0, 1), (0, kernel - 1 - left))
+    rows = nn.functional.conv1d(rows, conv.weight, conv.bias, groups=conv.groups)
+    rows = rows.view(batch, chunks, width, view.chunk).transpose(2, 3)
+    rows = rows.reshape(batch, chunks * view.chunk, width)
+    seen: Tensor = embed.activation(rows[:, view.phase : view.phase + steps])
+    return seen

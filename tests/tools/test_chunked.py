@@ -1,0 +1,209 @@
+"""Seen in chunks, nothing later leaks; seen in full, it is transformers' own pass."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+from streaming.tools.chunked import View, draw_view, encode  # noqa: E402
+from streaming.tools.fresh import suit_cpu  # noqa: E402
+from streaming.tools.recipe import Streaming  # noqa: E402
+
+STRIDE, FIELD = 320, 1_120
+BUNDLED = {
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "conv_dim": [24] * 3,
+    "conv_kernel": [400, 4, 4],
+    "conv_stride": [80, 2, 2],
+    "num_feat_extract_layers": 3,
+    "conv_bias": True,
+    "num_conv_pos_embedding_groups": 4,
+    "num_conv_pos_embeddings": 32,
+    "feat_extract_norm": "layer",
+    "do_stable_layer_norm": True,
+    "initializer_range": 0.3,
+    "layerdrop": 0.0,
+}
+
+
+def model_of(kernel=32, *, stable=True, fused=False, **changes):
+    torch.manual_seed(0)
+    settings = {
+        **BUNDLED,
+        **changes,
+        "num_conv_pos_embeddings": kernel,
+        "do_stable_layer_norm": stable,
+    }
+    model = transformers.Wav2Vec2ForCTC(transformers.Wav2Vec2Config(**settings))
+    if not fused:
+        suit_cpu(model)
+    return model.eval()
+
+
+def sound(batch, steps):
+    samples = torch.randn(batch, steps * STRIDE + FIELD - STRIDE)
+    return samples, torch.full((batch,), samples.shape[1])
+
+
+@pytest.mark.parametrize(
+    ("view", "expected"),
+    [
+        (View(2), ["##...", "##...", "####.", "####.", "#####"]),
+        (View(2, phase=1), ["#....", "###..", "###..", "#####", "#####"]),
+        (View(2, left=1), ["##...", "##...", ".###.", ".###.", "...##"]),
+        (View(2, left=0, phase=1), ["#....", ".##..", ".##..", "...##", "...##"]),
+        (View(1, left=2), ["#....", "##...", "###..", ".###.", "..###"]),
+        (View(9, left=3), ["#####"] * 5),
+    ],
+)
+def test_the_mask_of_a_view(view, expected):
+    drawn = ["".join(".#"[int(s)] for s in row) for row in view.mask(5)]
+
+    assert expected == drawn
+
+
+views = st.builds(
+    lambda chunk, left, phase: View(chunk, left, phase % chunk),
+    st.integers(1, 12),
+    st.none() | st.integers(0, 12),
+    st.integers(0, 11),
+)
+
+
+@given(view=views, steps=st.integers(1, 40))
+def test_a_step_sees_its_chunk_and_a_bounded_past(view, steps):
+    mask = view.mask(steps)
+
+    ends = list(range(view.chunk - view.phase, steps, view.chunk))
+    starts = [0, *ends]
+    for step, row in enumerate(mask):
+        start = max(s for s in starts if s <= step)
+        end = min([e for e in ends if e > step], default=steps)
+        first = 0 if view.left is None else max(0, start - view.left)
+        assert list(range(first, end)) == row.nonzero().flatten().tolist()
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_what_is_drawn_keeps_its_bounds(seed):
+    plan = Streaming(full_chance=0.3, chunk_steps=(3, 7), left_steps=(5, 5))
+    view = draw_view(plan, np.random.default_rng(seed))
+
+    if view is not None:
+        assert 3 <= view.chunk <= 7
+        assert view.left in (None, 5)
+        assert 0 <= view.phase < view.chunk
+
+
+def test_full_attention_and_unbounded_pasts_come_as_often_as_asked():
+    dice = np.random.default_rng(0)
+    drawn = [draw_view(Streaming(), dice) for _ in range(4_000)]
+    chunked = [view for view in drawn if view]
+
+    assert 0.4 == pytest.approx(drawn.count(None) / len(drawn), abs=0.03)
+    unbounded = sum(view.left is None for view in chunked) / len(chunked)
+    assert 0.25 == pytest.approx(unbounded, abs=0.03)
+    assert {8, 64} <= {view.chunk for view in chunked}
+    assert all(draw_view(Streaming(full_chance=1.0), dice) is None for _ in range(9))
+
+
+@pytest.mark.parametrize("stable", [True, False])
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("kernel", [32, 15])
+def test_seen_in_full_it_is_the_models_own_pass(kernel, fused, stable):
+    model = model_of(kernel, stable=stable, fused=fused)
+    samples, counts = sound(3, 60)
+    counts[1] -= 20 * STRIDE
+    samples[1, counts[1] :] = 0
+    padding = torch.arange(samples.shape[1])[None] < counts[:, None]
+    with torch.no_grad():
+        own = model.wav2vec2(
+            samples, attention_mask=padding.long(), output_hidden_states=True
+        )
+        last, middle = encode(model.wav2vec2, samples, counts)
+        alone, _ = encode(model.wav2vec2, samples[:1])
+        wide, _ = encode(model.wav2vec2, samples, counts, View(60))
+
+    torch.testing.assert_close(own.last_hidden_state, last, atol=1e-5, rtol=0)
+    torch.testing.assert_close(own.hidden_states[2], middle, atol=1e-5, rtol=0)
+    torch.testing.assert_close(last[:1], alone, atol=1e-5, rtol=0)
+    # One chunk over everything is everything; rows of padding aside.
+    torch.testing.assert_close(last[[0, 2]], wide[[0, 2]], atol=1e-5, rtol=0)
+    torch.testing.assert_close(last[1, :40], wide[1, :40], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kernel", [32, 15])
+@pytest.mark.parametrize("view", [View(8, 16), View(8, None, 3), View(5, 6, 4)])
+def test_no_gradient_comes_from_beyond_a_chunk(view, kernel):
+    model = model_of(kernel)
+    samples, counts = sound(1, 40)
+    samples.requires_grad_()
+    out, middle = encode(model.wav2vec2, samples, counts, view)
+    mask = view.mask(40)
+    probe = torch.randn(32)  # a plain sum is constant after a layer norm
+    for step in (0, 3, 11, 12, 25, 39):
+        end = int(mask[step].nonzero().max()) + 1
+        for hidden in (out, middle):
+            (slope,) = torch.autograd.grad(
+                hidden[0, step] @ probe, samples, retain_graph=True
+            )
+            reach = (end - 1) * STRIDE + FIELD
+            assert not slope[0, reach:].any()
+            assert slope[0, reach - FIELD : reach].any()
+
+
+def test_the_positional_convolution_sees_the_past_beyond_its_chunk():
+    # No attention to the past: what comes from there came through the convolution.
+    model = model_of(32)
+    samples, counts = sound(1, 40)
+    samples.requires_grad_()
+    out, _ = encode(model.wav2vec2, samples, counts, View(8, 0))
+    (slope,) = torch.autograd.grad(out[0, 24] @ torch.randn(32), samples)
+
+    assert slope[0, : 24 * STRIDE].any()
+    assert not slope[0, : 8 * STRIDE].any()  # 16 steps, half the kernel
+
+
+@pytest.mark.parametrize("stable", [True, False])
+def test_a_chunked_pass_is_each_chunk_computed_on_what_it_sees(stable):
+    """One layer deep, a chunk is a full pass over its past and itself."""
+    model = model_of(32, stable=stable, num_hidden_layers=1)
+    samples, counts = sound(1, 48)
+    with torch.no_grad():
+        seen, _ = encode(model.wav2vec2, samples, counts, View(16, None, 0))
+        for end in (16, 32, 48):
+            prefix = samples[:, : end * STRIDE + FIELD - STRIDE]
+            whole, _ = encode(model.wav2vec2, prefix, None, View(16, None, 0))
+            torch.testing.assert_close(seen[:, :end], whole, atol=1e-5, rtol=0)
+        first, _ = encode(model.wav2vec2, samples[:, : 16 * STRIDE + FIELD - STRIDE])
+        torch.testing.assert_close(seen[:, :16], first, atol=1e-5, rtol=0)
+
+
+def test_neighbours_and_padding_change_nothing_in_chunks():
+    model = model_of(32)
+    samples, counts = sound(2, 60)
+    counts[1] -= 45 * STRIDE  # whole chunks of padding, with nothing to see
+    samples[1, counts[1] :] = 0
+    view = View(8, 4, 3)
+    with torch.no_grad():
+        both, _ = encode(model.wav2vec2, samples, counts, view)
+        alone, _ = encode(model.wav2vec2, samples[1:, : counts[1]], None, view)
+
+    assert torch.isfinite(both).all()
+    torch.testing.assert_close(both[1:, :15], alone, atol=1e-5, rtol=0)
+
+
+def test_masking_for_training_works_in_chunks():
+    model = model_of(32, mask_time_prob=0.5, mask_time_min_masks=1).train()
+    samples, counts = sound(2, 40)
+    first, _ = encode(model.wav2vec2, samples, counts, View(8))
+    second, _ = encode(model.wav2vec2, samples, counts, View(8))
+
+    assert (first - second).abs().max() > 0.01

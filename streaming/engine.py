@@ -11,21 +11,22 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
 from typing import TypeAlias
 
 from streaming.config import EngineConfig
-from streaming.core.costs import Costs, Measured
+from streaming.core.costs import CostModel, Costs, Measured
 from streaming.core.facts import ModelFacts
 from streaming.core.schedule import Batching, Schedule
 from streaming.core.tally import EngineStats, Tally
 from streaming.errors import ModelError, Overloaded
-from streaming.events import Cancel, Job, Logits
+from streaming.events import Cancel, Job, Logits, Pass
 from streaming.models.model import Model
 from streaming.models.passes import Failed, run_pass
-from streaming.models.warming import time_passes
+from streaming.models.states import States
+from streaming.models.warming import time_passes, time_steps
 
 __all__ = [
     "Answer",
@@ -94,6 +95,8 @@ class Engine:
         crossing: carries each answer to where it is wanted, for example
             `loop.call_soon_threadsafe`; by default `deliver` is called by the worker.
         clock: seconds, the one that deadlines are on.
+        spare: workers kept free of full passes, where there are more: 0 where
+            nobody waits for windows.
     """
 
     def __init__(
@@ -103,6 +106,7 @@ class Engine:
         *,
         crossing: Crossing = _straight,
         clock: Callable[[], float] = time.monotonic,
+        spare: int = 1,
     ) -> None:
         self._model = model
         self._crossing = crossing
@@ -113,14 +117,16 @@ class Engine:
         self._state = State.NEW
         self._threads: list[threading.Thread] = []
         self._warming = self._workers
-        self._measured: list[Measured] = []
+        self._measured: dict[Pass, list[Measured]] = {kind: [] for kind in Pass}
         self._broken: BaseException | None = None
         self._delivers: dict[Job, Deliver] = {}
+        self._states = States()
         self._tally = Tally()
         self._schedule = Schedule(
             Batching(model.geometry, self._max_batch, model.pads),
-            Costs(),
+            CostModel(),
             workers=self._workers,
+            spare=spare,
             queue_s=config.queue_s,
         )
 
@@ -168,6 +174,7 @@ class Engine:
         for thread in threads:
             if thread is not threading.current_thread() and thread.ident is not None:
                 thread.join()
+        self._states.close()
         # Only now, so that a stream's failed window comes after its last good one.
         for job, deliver in left:
             error = Overloaded(f"the engine stopped; {len(left)} jobs were not run")
@@ -205,12 +212,17 @@ class Engine:
             self._hand_over(deliver, Failed(job, refusal))
 
     def cancel(self, cancel: Cancel) -> tuple[Job, ...]:
-        """Forget the jobs that have not begun; return them, they get no answer."""
+        """Forget the jobs that have not begun; return them, they get no answer.
+
+        What the model keeps of these utterances goes too, once no window of them
+        runs.
+        """
         with self._change:
             jobs = self._schedule.cancel(cancel)
             self._claim(jobs)
             self._tally.cancelled += len(jobs)
-            return jobs
+        self._states.cancel(cancel)
+        return jobs
 
     def admit(self) -> None:
         """Is there room for one more stream?
@@ -226,22 +238,22 @@ class Engine:
     # --- what passes cost --------------------------------------------------
 
     @property
-    def costs(self) -> Costs:
-        """Seconds of a pass by its length, as measured and since observed."""
+    def costs(self) -> CostModel:
+        """Seconds of a pass by its kind and length, as measured and since observed."""
         with self._change:
             return self._schedule.costs
 
     def full_pass_limit(self, budget_s: float) -> int:
         """Most samples, in whole strides, of a pass within half of `budget_s`."""
         stride = self._model.geometry.stride
-        return self.costs.longest(budget_s / 2) // stride * stride
+        return self.costs.of(Pass.FULL).longest(budget_s / 2) // stride * stride
 
     def least_budget_s(self, samples: int) -> float:
         """Least budget that windows of `samples` can keep: twice their pass.
 
         A window waits for one pass that has begun, then for its own.
         """
-        return 2 * self.costs.seconds(samples)
+        return 2 * self.costs.of(Pass.STITCHED).seconds(samples)
 
     def limit_passes(self, smallest_budget_s: float) -> None:
         """Begin no full pass and no larger batch longer than half of this.
@@ -257,7 +269,15 @@ class Engine:
     def stats(self) -> EngineStats:
         """How the engine stands now."""
         with self._change:
-            return self._tally.stats(self._schedule, self._workers, self._clock())
+            stats = self._tally.stats(self._schedule, self._workers, self._clock())
+        held = self._states.held
+        return replace(
+            stats,
+            stateful=self._model.stateful,
+            states=held.states,
+            state_bytes=held.bytes,
+            state_bytes_most=held.most_bytes,
+        )
 
     # --- a worker ----------------------------------------------------------
 
@@ -271,20 +291,30 @@ class Engine:
 
     def _warm_up(self, model: Model) -> bool:
         """Measure along with the other workers, as busy as it will be."""
+        timed: dict[Pass, list[tuple[int, int, float]]] = {}
         try:
-            timed = time_passes(model, self._max_batch, self._clock)
+            timed[Pass.FULL] = time_passes(model, self._max_batch, self._clock)
+            if model.stateful:
+                timed[Pass.STITCHED] = time_steps(model, self._max_batch, self._clock)
         except BaseException as error:  # any failure here is start's to raise
             self._break(error)
             return False
         with self._change:
-            self._measured += (Measured(*each) for each in timed)
+            for kind, passes in timed.items():
+                self._measured[kind] += (Measured(*each) for each in passes)
             self._warming -= 1
             if self._warming == 0 and self._state is State.WARMING:
-                self._schedule.costs = Costs.fit(self._measured)
+                self._schedule.costs = self._fitted()
                 self._state = State.RUNNING
                 self._change.notify_all()
             self._change.wait_for(lambda: self._state is not State.WARMING)
         return True
+
+    def _fitted(self) -> CostModel:
+        full = Costs.fit(self._measured[Pass.FULL])
+        if not self._model.stateful:
+            return CostModel(windows=full)
+        return CostModel(Costs.fit(self._measured[Pass.STITCHED]), full)
 
     def _break(self, error: BaseException) -> None:
         with self._change:
@@ -299,6 +329,8 @@ class Engine:
                 now = self._clock()
                 given_up = self._schedule.give_up(now)
                 run = self._schedule.take(now)
+                if self._model.stateful:
+                    self._states.begin(run)  # before anybody may cancel them
                 if run or given_up:
                     self._tally.given_up += len(given_up)
                     self._tally.busy += bool(run)
@@ -316,20 +348,21 @@ class Engine:
             return
         jobs = [job for job, _ in turn.run]
         began = self._clock()
-        answers = run_pass(model, jobs)
+        answers = run_pass(model, jobs, self._states)
         ended = self._clock()
         # Handed over before the schedule may begin the stream's next window.
         for (_, deliver), answer in zip(turn.run, answers, strict=True):
             self._hand_over(deliver, answer)
-        failed = sum(isinstance(answer, Failed) for answer in answers)
+        failed = {each.job for each in answers if isinstance(each, Failed)}
+        self._states.done(jobs, failed)  # before the streams' next windows may begin
         with self._change:
             self._schedule.done(jobs)
-            self._tally.failed += failed
-            self._tally.passed(jobs, ended - began, ended)
+            self._tally.passed(jobs, ended - began, ended, failed)
             if not failed:
                 longest = max(len(job.window.samples) for job in jobs)
                 done = Measured(longest, len(jobs), ended - began)
-                self._schedule.costs = self._schedule.costs.observed(done)
+                costs = self._schedule.costs.observed(jobs[0].kind, done)
+                self._schedule.costs = costs
             self._change.notify_all()
 
     def _claim(self, jobs: Sequence[Job]) -> list[tuple[Job, Deliver]]:

@@ -172,12 +172,15 @@ class Logits:
 class Cancel:
     """Jobs of this utterance that have not begun are wanted no more.
 
+    Where its windows are meant, none follows: what a model keeps of it may go.
+
     Attributes:
+        utterance: None means every one of the stream.
         kind: only those of this kind; None means all of them.
     """
 
     stream: int
-    utterance: int
+    utterance: int | None
     kind: Pass | None = None
 
 

@@ -1,7 +1,8 @@
-"""How long a pass takes, as a function of its length: fitted to measurements.
+"""How long a pass takes, by its length and batch: fitted to measurements.
 
 Inference cannot be interrupted, so the length of a pass is decided before it is
-begun. Knows seconds and samples; not what was measured, nor when.
+begun, and how many windows share it. Knows seconds and samples; not what was
+measured, nor when.
 """
 
 from __future__ import annotations
@@ -10,17 +11,19 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from math import floor, sqrt
+from math import ceil, floor, inf, sqrt
 from statistics import median
 
 import numpy as np
 
-__all__ = ["UNBOUNDED", "Costs", "Measured"]
+from streaming.events import Pass
+
+__all__ = ["UNBOUNDED", "CostModel", "Costs", "Measured"]
 
 UNBOUNDED = 1 << 62
 """More samples than any pass has."""
 
-_TERMS = 3  # fixed, linear, square
+_TERMS = 4  # fixed, of each window, linear, square
 # Attention tells only at length: from shorter spans, noise would be taken for it and
 # squared (0.5 to 2 s on a busy machine foretold 43 s for a pass of 3 s).
 _SPAN = 16
@@ -28,6 +31,8 @@ _SPAN = 16
 # is believed within seconds.
 _WEIGHT = 0.02
 _MOST = 10.0  # one pass counts as at most this many times as slow or as fast
+# A fuller batch makes everybody in it wait: one within this of the best will do.
+_NEAR = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +46,25 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """`factor * (fixed + batch * (linear * n + square * n^2))` seconds a pass.
+    """`factor * (fixed + batch * (window + linear * n + square * n^2))` seconds a pass.
 
     The linear term is the convolutions and the feed-forward layers, the square
-    term attention, the fixed one what a batch shares. None is negative, so a longer
-    pass never costs less.
+    term attention, the term of each window what its state costs, the fixed one what
+    a batch shares. None is negative, so a longer pass never costs less.
 
     Attributes:
         fixed_s: seconds of any pass.
         linear_s: seconds a sample.
         square_s: seconds a sample squared.
         factor: how much slower than measured passes are now.
+        window_s: seconds a window, however long.
     """
 
     fixed_s: float = 0.0
     linear_s: float = 0.0
     square_s: float = 0.0
     factor: float = 1.0
+    window_s: float = 0.0
 
     @classmethod
     def fit(cls, measured: Sequence[Measured]) -> Costs:
@@ -72,28 +79,26 @@ class Costs:
         for each in measured:
             alike[each.samples, each.batch].append(each.seconds)
         seconds = np.array([max(median(times), 1e-9) for times in alike.values()])
-        terms = np.array([(1.0, batch * n, batch * n**2) for n, batch in alike])
+        terms = np.array([(1.0, b, b * n, b * n**2) for n, b in alike])
         # Columns differ by ten orders of magnitude: scale each to its largest.
         scale = np.maximum(terms.max(axis=0), 1.0)
         scaled = terms / scale / seconds[:, None]
-        lengths = [samples for samples, _ in alike]
-        fitted = _TERMS if max(lengths) >= _SPAN * min(lengths) else _TERMS - 1
-        best, least = np.zeros(_TERMS), float("inf")
-        for count in range(1, fitted + 1):
-            for chosen in combinations(range(fitted), count):
+        fitted = _told_apart([n for n, _ in alike], [b for _, b in alike])
+        best, least = np.zeros(_TERMS), inf
+        for count in range(1, len(fitted) + 1):
+            for chosen in combinations(fitted, count):
                 found = np.linalg.lstsq(scaled[:, chosen], np.ones(len(seconds)))[0]
                 error = float(np.sum((scaled[:, chosen] @ found - 1.0) ** 2))
                 if (found >= 0).all() and error < least - 1e-12:
                     least = error
                     best = np.zeros(_TERMS)
                     best[list(chosen)] = found
-        fixed, linear, square = (float(term) for term in best / scale)
-        return cls(fixed, linear, square)
+        fixed, window, linear, square = (float(term) for term in best / scale)
+        return cls(fixed, linear, square, window_s=window)
 
     def seconds(self, samples: int, batch: int = 1) -> float:
         """Return how long a pass over `batch` windows of `samples` takes."""
-        each = self.linear_s * samples + self.square_s * samples**2
-        return self.factor * (self.fixed_s + batch * each)
+        return self.factor * (self.fixed_s + batch * self._each(samples))
 
     def longest(self, seconds: float) -> int:
         """Return the most samples that one pass does in `seconds`.
@@ -101,9 +106,11 @@ class Costs:
         0 where even an empty pass takes longer, `UNBOUNDED` where length costs
         nothing.
         """
-        left = seconds / self.factor - self.fixed_s
+        left = seconds / self.factor - self.fixed_s - self.window_s
         if left <= 0:
             return 0
+        if left == inf:
+            return UNBOUNDED
         if self.square_s == 0:
             most = left / self.linear_s if self.linear_s else UNBOUNDED
         else:
@@ -111,6 +118,18 @@ class Costs:
             # The other form of the root, which does not cancel for a small square.
             most = 2 * left / (self.linear_s + root)
         return floor(min(most, UNBOUNDED))
+
+    def batch(self, samples: int, most: int) -> int:
+        """Return how many windows of `samples` are worth one pass.
+
+        As few as possible with which a window takes as little time as in a pass of
+        `most`, or nearly: 1 where windows share nothing, as on a CPU.
+        """
+        each = self._each(samples)
+        near = (1 + _NEAR) * (self.fixed_s / most + each)
+        if near <= each:  # nothing was measured, so that nothing is known
+            return most
+        return min(most, max(1, ceil(self.fixed_s / (near - each) - 1e-9)))
 
     def observed(self, done: Measured) -> Costs:
         """Return the costs after a pass that took `done.seconds`."""
@@ -121,3 +140,44 @@ class Costs:
             max(done.seconds / expected, self.factor / _MOST), self.factor * _MOST
         )
         return replace(self, factor=self.factor + _WEIGHT * (ratio - self.factor))
+
+    def _each(self, samples: int) -> float:
+        """Seconds of one window beside what its batch shares, as measured."""
+        return self.window_s + self.linear_s * samples + self.square_s * samples**2
+
+
+def _told_apart(lengths: Sequence[int], batches: Sequence[int]) -> list[int]:
+    """The terms that these measurements can tell from one another."""
+    fixed, window, linear, square = range(_TERMS)
+    terms = [fixed, linear]
+    if max(batches) > min(batches):
+        terms.append(window)
+    if max(lengths) >= _SPAN * min(lengths):
+        terms.append(square)
+    return terms
+
+
+@dataclass(frozen=True, slots=True)
+class CostModel:
+    """What passes cost by their kind.
+
+    Attributes:
+        windows: passes over windows, or steps where the model keeps a state.
+        full: full passes; None where they are computed as windows are.
+    """
+
+    windows: Costs = Costs()
+    full: Costs | None = None
+
+    def of(self, kind: Pass) -> Costs:
+        """Return the costs of passes of one kind."""
+        if kind is Pass.FULL and self.full is not None:
+            return self.full
+        return self.windows
+
+    def observed(self, kind: Pass, done: Measured) -> CostModel:
+        """Return the costs after a pass that took `done.seconds`."""
+        after = self.of(kind).observed(done)
+        if kind is Pass.FULL and self.full is not None:
+            return replace(self, full=after)
+        return replace(self, windows=after)

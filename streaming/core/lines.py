@@ -91,16 +91,18 @@ class Lines:
         self._offer(line)
         self._forget_idle(job.stream)
 
-    def cancel(self, stream: int, utterance: int) -> list[Job]:
-        """Remove the waiting windows of an utterance, and return them."""
+    def cancel(self, stream: int, utterance: int | None) -> list[Job]:
+        """Remove the waiting windows of an utterance, or of all, and return them."""
         line = self._lines.get(stream)
         if line is None:
             return []
-        removed = [job for job in line.windows if job.utterance == utterance]
+        removed = [job for job in line.windows if utterance in (None, job.utterance)]
         if not removed:
             return []
         first = line.windows[0]
-        line.windows = deque(job for job in line.windows if job.utterance != utterance)
+        line.windows = deque(
+            job for job in line.windows if utterance not in (None, job.utterance)
+        )
         for job in removed:
             self._count(-1, job)
         if line.windows and line.windows[0] is not first:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import assert_never
 
-from streaming.core.costs import Costs
+from streaming.core.costs import CostModel
 from streaming.core.lines import Lines
 from streaming.errors import Overloaded
 from streaming.events import Cancel, Job, Pass
@@ -65,7 +65,8 @@ class Schedule:
       windows. So each full pass has an answer by its deadline.
     - With more than one worker, one is kept free of full passes.
     - A batch is filled from the bucket of its first job, by deadline, up to
-      `longest_s`; windows and full passes do not mix.
+      `longest_s` and as long as each window in it takes less time than in a smaller
+      one; windows and full passes do not mix.
     - Past `queue_s` seconds of late windows `admit` refuses new streams, and past
       `queue_s` seconds of waiting full passes `add` refuses one more. Windows are
       always taken: finals are never dropped, and what one stream may have waiting
@@ -76,6 +77,7 @@ class Schedule:
         batching: which passes may share a batch.
         costs: seconds a pass takes.
         workers: passes that may run at once.
+        spare: how many of them are kept free of full passes, where there are more.
         queue_s: seconds of audio, see the last rule.
 
     Attributes:
@@ -87,15 +89,17 @@ class Schedule:
     def __init__(
         self,
         batching: Batching,
-        costs: Costs,
+        costs: CostModel,
         *,
         workers: int = 1,
+        spare: int = 1,
         queue_s: float = inf,
     ) -> None:
         self.costs = costs
         self.longest_s = inf
         self._batching = batching
         self._workers = workers
+        self._most_full = max(1, workers - spare)
         self._queue_s = queue_s
         self._windows = Lines(batching.bucket)
         self._full: dict[Job, None] = {}  # a set that keeps its order
@@ -155,9 +159,11 @@ class Schedule:
         if cancel.kind is not Pass.FULL:
             removed += self._windows.cancel(cancel.stream, cancel.utterance)
         if cancel.kind is not Pass.STITCHED:
-            of = (cancel.stream, cancel.utterance)
             removed += self._remove(
-                job for job in self._full if (job.stream, job.utterance) == of
+                job
+                for job in self._full
+                if job.stream == cancel.stream
+                and cancel.utterance in (None, job.utterance)
             )
         return tuple(removed)
 
@@ -234,7 +240,7 @@ class Schedule:
         return jobs
 
     def _next_full(self, now: float) -> Job | None:
-        if self._full_passes >= max(1, self._workers - 1):
+        if self._full_passes >= self._most_full:
             return None
         may = (job for job in self._full if self._may_begin(job, now))
         return min(may, key=lambda job: job.deadline, default=None)
@@ -258,11 +264,13 @@ class Schedule:
 
     def _fill(self, jobs: Iterator[Job]) -> Iterator[Job]:
         """The first of `jobs`, and as many of the next as one pass may hold."""
-        longest = 0
+        longest = worth = 0
         for size, job in enumerate(jobs, start=1):
+            costs = self.costs.of(job.kind)
             longest = max(longest, len(job.window.samples))
-            too_long = self.costs.seconds(longest, size) > self.longest_s
-            if size > 1 and (size > self._batching.max_batch or too_long):
+            worth = worth or costs.batch(longest, self._batching.max_batch)
+            too_long = costs.seconds(longest, size) > self.longest_s
+            if size > 1 and (size > worth or too_long):
                 return
             yield job
 
@@ -270,7 +278,7 @@ class Schedule:
         return job.deadline - self._cost(job)
 
     def _cost(self, job: Job) -> float:
-        return self.costs.seconds(len(job.window.samples))
+        return self.costs.of(job.kind).seconds(len(job.window.samples))
 
     def _seconds(self, samples: int) -> float:
         return samples / self._batching.geometry.sample_rate

@@ -6,8 +6,9 @@ Knows jobs and seconds; not what they are exported to.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from math import nan
 
 from streaming.core.schedule import Schedule
 from streaming.events import Job, Pass
@@ -40,6 +41,13 @@ class EngineStats:
         windows_late: windows that ended past their deadline.
         lateness_s: end minus deadline of the last windows, oldest first; negative
             is early.
+        computed_samples: samples in passes by kind, contexts included.
+        decoded_samples: samples of the hops of windows done, and of full passes
+            done; those of jobs that failed are in neither.
+        stateful: windows are steps of a model that keeps their left context.
+        states: utterances whose state is open.
+        state_bytes: memory of their states, as of their last steps.
+        state_bytes_most: of it, that of the stream that holds most.
     """
 
     workers: int
@@ -60,6 +68,23 @@ class EngineStats:
     batch_sizes: tuple[tuple[int, int], ...]
     windows_late: int
     lateness_s: tuple[float, ...]
+    computed_samples: tuple[tuple[Pass, int], ...] = ()
+    decoded_samples: tuple[tuple[Pass, int], ...] = ()
+    stateful: bool = False
+    states: int = 0
+    state_bytes: int = 0
+    state_bytes_most: int = 0
+
+    @property
+    def redundancy(self) -> float:
+        """Samples computed for each that windows decoded; NaN where none were.
+
+        1.0 is the limit; full passes count as computed. Samples stand for work:
+        what attention to a left context costs is left out.
+        """
+        computed = sum(samples for _, samples in self.computed_samples)
+        decoded = dict(self.decoded_samples).get(Pass.STITCHED, 0)
+        return computed / decoded if decoded else nan
 
 
 @dataclass(slots=True)
@@ -77,14 +102,26 @@ class Tally:
     undelivered: int = 0
     windows_late: int = 0
     lateness_s: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
+    computed: Counter[Pass] = field(default_factory=Counter)
+    decoded: Counter[Pass] = field(default_factory=Counter)
 
-    def passed(self, jobs: Sequence[Job], seconds: float, now: float) -> None:
+    def passed(
+        self,
+        jobs: Sequence[Job],
+        seconds: float,
+        now: float,
+        failed: Collection[Job] = (),
+    ) -> None:
         """Count a pass that took `seconds` and ended `now`."""
+        self.failed += len(failed)
         self.busy -= 1
         self.inference_s += seconds
         self.sizes[len(jobs)] += 1
         for job in jobs:
             self.kinds[job.kind] += 1
+            if job not in failed:
+                self.computed[job.kind] += len(job.window.samples)
+                self.decoded[job.kind] += job.window.hop
             if job.kind is Pass.STITCHED:
                 self.lateness_s.append(now - job.deadline)
                 self.windows_late += now > job.deadline
@@ -110,4 +147,6 @@ class Tally:
             batch_sizes=tuple(sorted(self.sizes.items())),
             windows_late=self.windows_late,
             lateness_s=tuple(self.lateness_s),
+            computed_samples=tuple(self.computed.items()),
+            decoded_samples=tuple(self.decoded.items()),
         )

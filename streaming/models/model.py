@@ -22,12 +22,12 @@ class State(Protocol):
     """What the steps of one utterance leave behind for the next.
 
     It belongs to no worker: any clone of the model that opened it takes its steps,
-    one at a time.
+    one at a time. Any thread may open or close one while others step.
     """
 
     @property
     def bytes(self) -> int:
-        """Memory that it holds now; bounded by the model's left context."""
+        """Memory that it holds now; grows up to the model's left context."""
         ...
 
     def close(self) -> None:

@@ -1,29 +1,35 @@
 """Real passes before the first stream: they warm a model up, and are timed.
 
-Knows lengths and a clock; not what the times are used for.
+Knows lengths, batches and a clock; not what the times are used for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 
 import numpy as np
 
-from streaming.models.model import Model
-from streaming.models.passes import forward
+from streaming.errors import ModelError
+from streaming.events import Samples
+from streaming.models.model import Model, State, Step
+from streaming.models.passes import forward, step
 
-__all__ = ["time_passes"]
+__all__ = ["time_passes", "time_steps"]
 
 _LENGTHS_MS = (500, 1_000, 2_000, 4_000, 8_000, 16_000)
+_STEPS_MS = (240, 480, 960, 1_920)  # hop + right context: shorter than windows
 _TIMED = 3  # passes at each length, after one that is not timed
 _ENOUGH_S = 0.5  # a pass this long is the last: start soon, extrapolate the rest
 _BATCH_MS = 4_000  # longest windows that are tried as a whole batch
+_FILLED_MS = 32_000  # more than any left context; a state that still grows is full
+_FILL_MS = 1_920  # by steps of this
 
 
 def time_passes(
     model: Model, max_batch: int, clock: Callable[[], float]
 ) -> list[tuple[int, int, float]]:
-    """Run windows of growing length, alone and in whole batches.
+    """Run windows of growing length, alone and in batches.
 
     Args:
         model: what to run.
@@ -37,20 +43,96 @@ def time_passes(
         ModelError: what the model says does not fit its windows; whatever else it
             raises comes through.
     """
-    noise = np.random.default_rng(0)
+    noise = _Noise(model)
+
+    def run(samples: int, batch: int) -> None:
+        forward(model, [noise.of(samples)] * batch)
+
+    def batches(length_ms: int) -> list[int]:
+        return _batches(max_batch) if length_ms <= _BATCH_MS else [1]
+
+    return _time(model, run, _LENGTHS_MS, batches, clock)
+
+
+def time_steps(
+    model: Model, max_batch: int, clock: Callable[[], float]
+) -> list[tuple[int, int, float]]:
+    """Take steps of growing length with all of their left context, as `time_passes`.
+
+    Where the model has no room for `max_batch` states, batches are as large as it has.
+
+    Raises:
+        ModelError: there is no room for one state, and as `time_passes`.
+    """
+    noise = _Noise(model)
+    with ExitStack() as opened:
+        states: list[State] = []
+        for _ in range(max_batch):
+            try:
+                states.append(model.open())
+            except ModelError:
+                if not states:
+                    raise
+                break
+            opened.callback(states[-1].close)
+
+        def run(samples: int, batch: int) -> None:
+            hop = model.geometry.steps(samples) // 2 * model.geometry.stride or samples
+            window = noise.of(samples)
+            step(model, [Step(state, window, hop) for state in states[:batch]])
+
+        _fill(model, states, noise)
+        most = _batches(len(states))
+        return _time(model, run, _STEPS_MS, lambda _: most, clock)
+
+
+def _fill(model: Model, states: list[State], noise: _Noise) -> None:
+    """Take steps until the left context is whole: until then they cost less."""
+    window = noise.of(model.geometry.samples_of_ms(_FILL_MS))
+    for _ in range(_FILLED_MS // _FILL_MS):
+        before = states[0].bytes
+        step(model, [Step(state, window, len(window)) for state in states])
+        if 0 < states[0].bytes <= before:
+            return
+
+
+def _time(
+    model: Model,
+    run: Callable[[int, int], None],
+    lengths_ms: Iterable[int],
+    batches: Callable[[int], list[int]],
+    clock: Callable[[], float],
+) -> list[tuple[int, int, float]]:
     timed: list[tuple[int, int, float]] = []
-    for length in _LENGTHS_MS:
-        samples = model.geometry.samples_of_ms(length)
-        window = noise.standard_normal(samples).astype(np.float32)
+    for length_ms in lengths_ms:
+        samples = model.geometry.samples_of_ms(length_ms)
         longest = 0.0
-        for batch in sorted({1, max_batch if length <= _BATCH_MS else 1}):
-            forward(model, [window] * batch)  # allocates: its time says little
+        for batch in batches(length_ms):
+            run(samples, batch)  # allocates: its time says little
             for _ in range(_TIMED):
                 began = clock()
-                forward(model, [window] * batch)
+                run(samples, batch)
                 seconds = clock() - began
                 timed.append((samples, batch, seconds))
                 longest = max(longest, seconds)
         if longest > _ENOUGH_S:
             break
     return timed
+
+
+def _batches(most: int) -> list[int]:
+    """Sizes that tell what a batch shares: one, all, and one between."""
+    return sorted({1, round(most**0.5), most})
+
+
+class _Noise:
+    """Windows that look like sound."""
+
+    def __init__(self, model: Model) -> None:
+        longest = model.geometry.samples_of_ms(max(*_LENGTHS_MS, _FILL_MS))
+        noise = np.random.default_rng(0).standard_normal(longest)
+        self._noise = noise.astype(np.float32)
+
+    def of(self, samples: int) -> Samples:
+        """`(samples,)`."""
+        return self._noise[:samples]

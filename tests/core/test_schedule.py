@@ -15,7 +15,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from streaming.core.costs import Costs
+from streaming.core.costs import CostModel, Costs
 from streaming.core.schedule import Batching, Schedule
 from streaming.errors import Overloaded
 from streaming.events import Cancel, Job, Pass, Window
@@ -23,7 +23,8 @@ from streaming.numeric.geometry import Geometry
 
 GEOMETRY = Geometry(sample_rate=1_000, stride=20, receptive_field=25)
 ONE = Batching(GEOMETRY)
-SECOND = Costs(linear_s=0.001)  # a pass takes as long as its audio
+SECOND = CostModel(Costs(linear_s=0.001))  # a pass takes as long as its audio
+SHARED = CostModel(Costs(0.05, 0.0005))  # a batch of 100 samples each saves half
 
 
 def job(stream, deadline, samples=100, kind=Pass.STITCHED, utterance=0):
@@ -181,7 +182,7 @@ def lengths(jobs):
 def test_without_padding_only_equal_rows_share_a_batch():
     sizes = (100, 81, 120, 99, 80)
     jobs = [job(n, float(n), samples) for n, samples in enumerate(sizes)]
-    made = schedule(*jobs, batching=Batching(GEOMETRY, 8, pads=False))
+    made = schedule(*jobs, batching=Batching(GEOMETRY, 8, pads=False), costs=SHARED)
 
     assert [100, 81, 99] == lengths(made.take(0.0))
     assert [120] == lengths(made.take(0.0))
@@ -199,33 +200,64 @@ def test_with_padding_a_bucket_adds_a_quarter_at_most(samples):
 
 def test_a_batch_is_filled_by_deadline_up_to_its_size():
     jobs = [job(n, 10.0 - n) for n in range(5)]
-    made = schedule(*jobs, batching=Batching(GEOMETRY, 3), costs=Costs())
+    made = schedule(*jobs, batching=Batching(GEOMETRY, 3), costs=CostModel())
 
     assert [jobs[4], jobs[3], jobs[2]] == list(made.take(0.0))
     assert [jobs[1], jobs[0]] == list(made.take(0.0))
 
 
 def test_a_batch_takes_no_longer_than_a_pass_may():
-    jobs = [job(n, float(n)) for n in range(5)]  # 0.1 s each
-    made = schedule(*jobs, batching=Batching(GEOMETRY, 8))
-    made.longest_s = 0.25
+    jobs = [job(n, float(n)) for n in range(5)]  # 0.1 s, and 0.05 s each more
+    made = schedule(*jobs, batching=Batching(GEOMETRY, 8), costs=SHARED)
+    made.longest_s = 0.16
 
     assert [2, 2, 1] == [len(made.take(0.0)) for _ in range(3)]
 
 
 def test_a_batch_holds_one_window_of_a_stream():
     jobs = [job(1, 1.0), job(1, 1.1), job(2, 1.2)]
-    made = schedule(*jobs, batching=Batching(GEOMETRY, 8))
+    made = schedule(*jobs, batching=Batching(GEOMETRY, 8), costs=SHARED)
 
     assert (jobs[0], jobs[2]) == made.take(0.0)
 
 
 def test_windows_and_full_passes_do_not_mix():
     window, final, other = job(1, 1.0), full(2, 1.0), full(3, 2.0)
-    made = schedule(window, final, other, batching=Batching(GEOMETRY, 8))
+    jobs = (window, final, other)
+    made = schedule(*jobs, batching=Batching(GEOMETRY, 8), costs=SHARED)
 
     assert (window,) == made.take(0.0)
     assert (final, other) == made.take(0.0)
+
+
+def test_a_batch_is_no_larger_than_windows_gain_from():
+    sharing = {"half": SHARED, "nothing": SECOND, "all": CostModel(Costs(0.05))}
+    sizes = {}
+
+    for name, costs in sharing.items():
+        jobs = [job(n, float(n)) for n in range(32)]
+        made = schedule(*jobs, batching=Batching(GEOMETRY, 32), costs=costs)
+        sizes[name] = len(made.take(0.0))
+
+    assert {"half": 13, "nothing": 1, "all": 31} == sizes
+
+
+def test_full_passes_go_by_costs_of_their_own():
+    dear = CostModel(windows=Costs(), full=Costs(linear_s=0.001))
+    jobs = [job(1, 1.0), job(2, 1.0), full(3, 9.0), full(4, 9.0)]
+    made = schedule(*jobs, batching=Batching(GEOMETRY, 8), costs=dear)
+
+    assert [2, 1, 0] == [len(made.take(0.0)) for _ in range(3)]
+    made.longest_s = 0.05
+    assert (jobs[3],) == made.give_up(0.0)
+    made.add(late := full(5, 0.99))
+    assert (late,) == made.give_up(0.9)
+
+
+def test_where_nobody_waits_for_windows_every_worker_may_run_full_passes():
+    made = schedule(*(full(n, 9.0) for n in range(3)), workers=2, spare=0)
+
+    assert [1, 1, 0] == [len(made.take(0.0)) for _ in range(3)]
 
 
 def test_work_is_never_held_back_for_a_fuller_batch():
@@ -251,6 +283,15 @@ def test_cancel_removes_what_it_names_and_nothing_else(expected, kind):
     assert [named[name] for name in expected.split()] == list(removed)
     rest = [each for each in (*named.values(), *others) if each not in removed]
     assert set(rest) == set(taken(made))
+
+
+def test_a_whole_stream_is_cancelled_at_once():
+    jobs = [job(1, 1.0), job(1, 2.0, utterance=1), full(1, 9.0, utterance=1)]
+    other = job(2, 1.0)
+    made = schedule(*jobs, other)
+
+    assert jobs == list(made.cancel(Cancel(1, None)))
+    assert [other] == taken(made)
 
 
 def test_what_runs_is_not_cancelled():
@@ -328,7 +369,7 @@ class AgainstAList(RuleBasedStateMachine):
         super().__init__()
         self.workers = 3
         self.made = Schedule(
-            Batching(GEOMETRY, 2), SECOND, workers=self.workers, queue_s=2.0
+            Batching(GEOMETRY, 2), SHARED, workers=self.workers, queue_s=2.0
         )
         self.windows = defaultdict(list)
         self.fulls = []
@@ -366,7 +407,8 @@ class AgainstAList(RuleBasedStateMachine):
         if is_full(jobs[0]):
             assert fulls_running < self.workers - 1
             for each in jobs:
-                assert self.now + SECOND.seconds(lengths([each])[0]) < each.deadline
+                cost = SHARED.windows.seconds(lengths([each])[0])
+                assert self.now + cost < each.deadline
                 self.fulls.remove(each)
         else:
             assert min(each.deadline for each in heads) == jobs[0].deadline
@@ -384,7 +426,7 @@ class AgainstAList(RuleBasedStateMachine):
 
     @rule(
         stream=st.integers(0, 3),
-        utterance=st.integers(0, 2),
+        utterance=st.none() | st.integers(0, 2),
         kind=st.sampled_from([None, *Pass]),
     )
     def cancel(self, stream, utterance, kind):
@@ -392,7 +434,8 @@ class AgainstAList(RuleBasedStateMachine):
         wanted = [
             each
             for each in (*self.windows[stream], *self.fulls)
-            if (each.stream, each.utterance) == (stream, utterance)
+            if each.stream == stream
+            and utterance in (None, each.utterance)
             and kind in (None, each.kind)
         ]
         assert wanted == list(removed)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streaming.core.costs import Costs
+from streaming.core.costs import CostModel, Costs
 from streaming.core.pacing import Pacer
 from streaming.core.schedule import Batching, Schedule
 from streaming.events import Job, Pass, Window
@@ -40,7 +40,7 @@ class Simulation:
     def __post_init__(self):
         self.schedule = Schedule(
             Batching(GEOMETRY, self.max_batch, pads=True),
-            Costs(fixed_s=self.pass_s),
+            CostModel(Costs(fixed_s=self.pass_s)),
             workers=self.workers,
         )
 

@@ -7,6 +7,7 @@ from streaming.errors import ModelError
 from streaming.events import Job, Logits, Pass, Window
 from streaming.models.model import Windowed
 from streaming.models.passes import Failed, forward, run_pass
+from streaming.models.states import States
 from streaming.numeric.geometry import Geometry
 from streaming.numeric.vocabulary import Vocabulary
 
@@ -39,7 +40,7 @@ def job(tag, samples=640):
 def test_each_job_gets_its_own_rows_and_windows_without_samples_none():
     jobs = [job(3), job(4, samples=0), job(5)]
 
-    answers = run_pass(Echo(), jobs)
+    answers = run_pass(Echo(), jobs, States())
 
     assert jobs == [answer.job for answer in answers]
     assert [(2, 2), (0, 2), (2, 2)] == [answer.rows.shape for answer in answers]
@@ -49,7 +50,7 @@ def test_each_job_gets_its_own_rows_and_windows_without_samples_none():
 def test_a_batch_that_fails_is_run_job_by_job():
     model = Echo()
 
-    answers = run_pass(model, [job(1), job(-1), job(2)])
+    answers = run_pass(model, [job(1), job(-1), job(2)], States())
 
     assert [Logits, Failed, Logits] == [type(answer) for answer in answers]
     assert [3, 1, 1, 1] == model.batches

@@ -39,10 +39,10 @@ def test_windows_of_growing_length_are_timed_thrice():
     assert expected == timed(pace=1 / 64, max_batch=1)
 
 
-def test_short_windows_are_timed_in_whole_batches_too():
+def test_short_windows_are_timed_in_batches_too():
     batches = [(samples // 16_000, batch) for samples, batch, _ in timed(1 / 256, 8)]
 
-    assert [*[(2, 1)] * 3, *[(2, 8)] * 3] == batches[12:18]
+    assert [*[(2, 1)] * 3, *[(2, 3)] * 3, *[(2, 8)] * 3] == batches[18:27]
     assert [*[(8, 1)] * 3, *[(16, 1)] * 3] == batches[-6:]
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from math import inf
 from typing import TypeAlias
 
 import numpy as np
@@ -145,6 +146,8 @@ class Job:
         window: what to run; a full pass has no context and its hop is all.
         kind: a full pass over the utterance, or one of the stitched windows.
         deadline: absolute seconds on the engine's clock.
+        budget_s: seconds that the deadline leaves from when its audio would have
+            come at the pace of speech; infinite where nobody waits for it.
     """
 
     stream: int
@@ -152,6 +155,11 @@ class Job:
     window: Window
     kind: Pass
     deadline: float
+    budget_s: float = inf
+
+    def used(self, at: float) -> float:
+        """Share of the budget that is gone `at` seconds; 1 at the deadline."""
+        return 0.0 if self.budget_s == inf else 1 + (at - self.deadline) / self.budget_s
 
 
 @dataclass(frozen=True, slots=True, eq=False)

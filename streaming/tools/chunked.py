@@ -1,8 +1,8 @@
 """The encoder of a `Wav2Vec2Model` as a stream sees it: in chunks.
 
-A chunk's steps see each other, a bounded past and nothing later, in attention and
-in the positional convolution alike. Knows torch and the names of transformers'
-modules; knows no loss, data or schedule.
+A chunk's steps see each other, a bounded past and nothing later: in attention, in
+the positional convolution and, where its norms allow, in the front end. Knows
+torch and the names of transformers' modules; knows no loss, data or schedule.
 """
 
 from __future__ import annotations
@@ -81,6 +81,9 @@ def encode(
     """
     names: Any = model
     features = names.feature_extractor(samples).transpose(1, 2)
+    # A group norm's statistics are those of all samples: no piece has its own.
+    if view is not None and names.config.feat_extract_norm == "layer":
+        features = _cut_short(names, features, samples, view)
     steps = features.shape[1]
     kept = None
     if counts is not None:
@@ -96,6 +99,35 @@ def encode(
         sees = zero.masked_fill(~sees, torch.finfo(hidden.dtype).min)
     last, middle = _layers(model, hidden, sees, view)
     return (last if names.adapter is None else names.adapter(last)), middle
+
+
+def _cut_short(names: Any, features: Tensor, samples: Tensor, view: View) -> Tensor:
+    """`features` as if each chunk's samples were followed by zeros.
+
+    A row looks ahead of its own samples; in a stream what lies past the newest ones
+    is not there yet, and the front end is given zeros.
+    """
+    stride, field = 1, 1
+    sizes = zip(names.config.conv_kernel, names.config.conv_stride, strict=True)
+    for kernel, step in sizes:
+        field += (kernel - 1) * stride
+        stride *= step
+    batch, steps, width = features.shape
+    chunks = (steps + view.phase) // view.chunk  # those that end here
+    edge = min(view.chunk, -(-(field - stride) // stride))
+    if not chunks or not edge:
+        return features
+    ends = chunks * view.chunk
+    heard = samples[:, : (ends - view.phase) * stride]
+    heard = nn.functional.pad(heard, (view.phase * stride, 0))
+    heard = heard.view(batch * chunks, -1)[:, -edge * stride :]
+    last = names.feature_extractor(nn.functional.pad(heard, (0, field - stride)))
+    last = last.transpose(1, 2).view(batch, chunks, edge, width)
+    rows = nn.functional.pad(features, (0, 0, view.phase, 0))
+    whole = rows[:, :ends].view(batch, chunks, view.chunk, width)
+    whole = torch.cat((whole[:, :, : view.chunk - edge], last), 2)
+    whole = whole.view(batch, ends, width)
+    return torch.cat((whole, rows[:, ends:]), 1)[:, view.phase :]
 
 
 def _sees(

@@ -129,7 +129,7 @@ def test_seen_in_full_it_is_the_models_own_pass(kernel, fused, stable):
         )
         last, middle = encode(model.wav2vec2, samples, counts)
         alone, _ = encode(model.wav2vec2, samples[:1])
-        wide, _ = encode(model.wav2vec2, samples, counts, View(60))
+        wide, _ = encode(model.wav2vec2, samples, counts, View(61))
 
     torch.testing.assert_close(own.last_hidden_state, last, atol=1e-5, rtol=0)
     torch.testing.assert_close(own.hidden_states[2], middle, atol=1e-5, rtol=0)
@@ -140,7 +140,9 @@ def test_seen_in_full_it_is_the_models_own_pass(kernel, fused, stable):
 
 
 @pytest.mark.parametrize("kernel", [32, 15])
-@pytest.mark.parametrize("view", [View(8, 16), View(8, None, 3), View(5, 6, 4)])
+@pytest.mark.parametrize(
+    "view", [View(8, 16), View(8, None, 3), View(5, 6, 4), View(2, 9, 1), View(1)]
+)
 def test_no_gradient_comes_from_beyond_a_chunk(view, kernel):
     model = model_of(kernel)
     samples, counts = sound(1, 40)
@@ -149,14 +151,26 @@ def test_no_gradient_comes_from_beyond_a_chunk(view, kernel):
     mask = view.mask(40)
     probe = torch.randn(32)  # a plain sum is constant after a layer norm
     for step in (0, 3, 11, 12, 25, 39):
-        end = int(mask[step].nonzero().max()) + 1
+        end = STRIDE * (int(mask[step].nonzero().max()) + 1)
         for hidden in (out, middle):
             (slope,) = torch.autograd.grad(
                 hidden[0, step] @ probe, samples, retain_graph=True
             )
-            reach = (end - 1) * STRIDE + FIELD
-            assert not slope[0, reach:].any()
-            assert slope[0, reach - FIELD : reach].any()
+            assert slope[0, end - STRIDE : end].any()
+            if end < 40 * STRIDE:
+                assert not slope[0, end:].any()
+
+
+def test_a_group_norms_front_end_is_left_whole():
+    model = model_of(32, feat_extract_norm="group")
+    samples, counts = sound(1, 40)
+    with torch.no_grad():
+        chunked, _ = encode(model.wav2vec2, samples, counts, View(8))
+        whole, _ = encode(model.wav2vec2, samples, counts)
+        covered, _ = encode(model.wav2vec2, samples, counts, View(40))
+
+    assert (chunked - whole).abs().max() > 0.01
+    torch.testing.assert_close(whole, covered, atol=1e-5, rtol=0)
 
 
 def test_the_positional_convolution_sees_the_past_beyond_its_chunk():
@@ -172,18 +186,22 @@ def test_the_positional_convolution_sees_the_past_beyond_its_chunk():
 
 
 @pytest.mark.parametrize("stable", [True, False])
-def test_a_chunked_pass_is_each_chunk_computed_on_what_it_sees(stable):
-    """One layer deep, a chunk is a full pass over its past and itself."""
-    model = model_of(32, stable=stable, num_hidden_layers=1)
+@pytest.mark.parametrize("view", [View(16), View(16, 8, 7), View(2, 5, 1)])
+def test_what_comes_later_changes_nothing(view, stable):
+    """A stream that has come to a chunk's end and knows no more says the same."""
+    model = model_of(32, stable=stable)
     samples, counts = sound(1, 48)
     with torch.no_grad():
-        seen, _ = encode(model.wav2vec2, samples, counts, View(16, None, 0))
-        for end in (16, 32, 48):
-            prefix = samples[:, : end * STRIDE + FIELD - STRIDE]
-            whole, _ = encode(model.wav2vec2, prefix, None, View(16, None, 0))
-            torch.testing.assert_close(seen[:, :end], whole, atol=1e-5, rtol=0)
-        first, _ = encode(model.wav2vec2, samples[:, : 16 * STRIDE + FIELD - STRIDE])
-        torch.testing.assert_close(seen[:, :16], first, atol=1e-5, rtol=0)
+        seen, _ = encode(model.wav2vec2, samples, counts, view)
+        for end in range(view.chunk - view.phase, 48, view.chunk):
+            so_far = torch.nn.functional.pad(
+                samples[:, : end * STRIDE], (0, FIELD - STRIDE)
+            )
+            known, _ = encode(model.wav2vec2, so_far, None, view)
+            torch.testing.assert_close(seen[:, :end], known, atol=1e-5, rtol=0)
+            if end == view.chunk - view.phase:
+                whole, _ = encode(model.wav2vec2, so_far)
+                torch.testing.assert_close(seen[:, :end], whole, atol=1e-5, rtol=0)
 
 
 def test_neighbours_and_padding_change_nothing_in_chunks():

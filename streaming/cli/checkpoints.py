@@ -33,6 +33,16 @@ def export(
     ] = 1.0,
     int8: Annotated[bool, typer.Option(help="Write an int8 graph too.")] = True,
     half: Annotated[bool, typer.Option(help="Write fp16 safetensors too.")] = True,
+    plain: Annotated[
+        bool,
+        typer.Option(
+            "--plain", help="A graph of samples to logits, for other servers: no steps."
+        ),
+    ] = False,
+    streaming: Annotated[
+        bool | None,
+        typer.Option(help="It was trained for streams; what the source says."),
+    ] = None,
     calibrate: Annotated[
         Path | None,
         typer.Option(
@@ -51,6 +61,8 @@ def export(
         temperature=temperature,
         int8=int8,
         fp16_safetensors=half,
+        plain=plain,
+        streaming=streaming,
     )
     if calibrate is not None:
         from streaming.config import Config, ModelConfig  # noqa: PLC0415

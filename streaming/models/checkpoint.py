@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ __all__ = [
     "METADATA",
     "UNKNOWN_LANGUAGE",
     "Checkpoint",
+    "StepShape",
     "adapter_of",
     "read_checkpoint",
     "read_json",
@@ -39,6 +40,21 @@ _MEL_HOP = 160
 
 
 @dataclass(frozen=True, slots=True)
+class StepShape:
+    """What a graph that takes steps is fed besides samples.
+
+    Attributes:
+        layers: each takes keys and values of the left context.
+        hidden: numbers in a key, a value or a frame.
+        padding: frames that the positional convolution sees to its left.
+    """
+
+    layers: int
+    hidden: int
+    padding: int
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """A folder that can be served.
 
@@ -53,7 +69,10 @@ class Checkpoint:
         normalise: samples are wanted with zero mean and unit variance.
         temperature: calibrates confidences.
         pads: padding inside a batch can be masked away.
+        streaming: trained for steps: their text is as good as that of whole passes.
         onnx: graphs by precision, `int8` or `fp32`.
+        steps: what those graphs take for a left context; None where they run whole
+            windows only.
         weights: safetensors files.
         pickles: weights that run code when they are read.
     """
@@ -68,7 +87,9 @@ class Checkpoint:
     normalise: bool
     temperature: float = 1.0
     pads: bool = True
+    streaming: bool = False
     onnx: Mapping[str, Path] = field(default_factory=dict)
+    steps: StepShape | None = None
     weights: tuple[Path, ...] = ()
     pickles: tuple[Path, ...] = ()
 
@@ -114,7 +135,9 @@ def read_checkpoint(
         temperature=_temperature(folder, ours),
         # The group norm of wav2vec2-base takes its statistics over the padding.
         pads=mel or config.get("feat_extract_norm") == "layer",
+        streaming=_streaming(folder, ours),
         onnx=_graphs(folder, ours),
+        steps=_steps(folder, ours),
         weights=tuple(
             path
             for path in sorted(folder.glob("*.safetensors"))
@@ -239,6 +262,15 @@ def _temperature(folder: Path, ours: Mapping[str, Any]) -> float:
     return float(temperature)
 
 
+def _streaming(folder: Path, ours: Mapping[str, Any]) -> bool:
+    found = ours.get("streaming", False)
+    if not isinstance(found, bool):
+        raise ModelError(
+            f"{folder / METADATA}: streaming must be true or false, got {found!r}"
+        )
+    return found
+
+
 def _graphs(folder: Path, ours: Mapping[str, Any]) -> dict[str, Path]:
     """ONNX graphs by precision; only what our own export described is trusted."""
     graphs = ours.get("onnx", {})
@@ -255,3 +287,21 @@ def _graphs(folder: Path, ours: Mapping[str, Any]) -> dict[str, Path]:
         if path.is_file():
             found[precision] = path
     return found
+
+
+def _steps(folder: Path, ours: Mapping[str, Any]) -> StepShape | None:
+    """Absent from folders that were exported before graphs took steps."""
+    found = ours.get("steps")
+    if found is None:
+        return None
+    names = {field.name for field in fields(StepShape)}
+    if (
+        not isinstance(found, dict)
+        or found.keys() != names
+        or not all(type(number) is int and number > 0 for number in found.values())
+    ):
+        raise ModelError(
+            f"{folder / METADATA}: steps must map {', '.join(sorted(names))} to whole "
+            f"numbers above 0, got {found!r}"
+        )
+    return StepShape(**found)

@@ -11,11 +11,17 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from streaming.errors import ConfigError
-from streaming.models.checkpoint import METADATA, Checkpoint, read_checkpoint
+from streaming.models.checkpoint import (
+    METADATA,
+    Checkpoint,
+    StepShape,
+    read_checkpoint,
+)
 from streaming.tools.quantize import quantize
 
 __all__ = ["export_checkpoint", "set_temperature"]
@@ -41,6 +47,8 @@ def export_checkpoint(
     int8: bool = True,
     fp32: bool = False,
     fp16_safetensors: bool = True,
+    plain: bool = False,
+    streaming: bool | None = None,
 ) -> Checkpoint:
     """Write a folder that `load_model` serves on ONNX Runtime alone.
 
@@ -53,6 +61,9 @@ def export_checkpoint(
         int8: write `model.int8.onnx`.
         fp32: write `model.onnx`; done anyway without int8.
         fp16_safetensors: write `model.safetensors` in half precision.
+        plain: write a graph of samples to logits and nothing else, for other
+            servers; it takes no steps.
+        streaming: whether it was trained for steps; None asks the source.
 
     Returns:
         The checkpoint that was written.
@@ -73,6 +84,7 @@ def export_checkpoint(
             FIRST_PRODUCT,
             HEAD_PRODUCT,
             build_graph,
+            can_step,
         )
     except ImportError as error:
         raise ConfigError(
@@ -89,7 +101,7 @@ def export_checkpoint(
     graphs = {}
     with tempfile.TemporaryDirectory(dir=target) as scratch:
         graph = Path(scratch) / _FP32
-        onnx.save_model(build_graph(fold_weights(module)), graph)
+        onnx.save_model(build_graph(fold_weights(module), plain=plain), graph)
         if int8:
             # The loudest sample would set the scale of a whole window's samples,
             # and the head is small and decides.
@@ -103,7 +115,7 @@ def export_checkpoint(
     module.config.to_json_file(target / "config.json")
     _copy_descriptions(checkpoint, target)
     geometry = checkpoint.geometry
-    metadata = {
+    metadata: dict[str, Any] = {
         "format": 1,
         "name": name,
         "language": language,
@@ -116,8 +128,17 @@ def export_checkpoint(
         },
         "normalise": checkpoint.normalise,
         "temperature": temperature,
+        "streaming": checkpoint.streaming if streaming is None else streaming,
         "onnx": graphs,
     }
+    if can_step(module) and not plain:
+        positions = module.wav2vec2.encoder.pos_conv_embed.conv
+        shape = StepShape(
+            layers=module.config.num_hidden_layers,
+            hidden=module.config.hidden_size,
+            padding=positions.padding[0],
+        )
+        metadata["steps"] = asdict(shape)
     _write_json(target / METADATA, metadata)
     return read_checkpoint(target)
 

@@ -23,6 +23,7 @@ from streaming.models.checkpoint import read_checkpoint  # noqa: E402
 from streaming.models.loading import load_model  # noqa: E402
 from streaming.tools import graph  # noqa: E402
 from streaming.tools.export import export_checkpoint, set_temperature  # noqa: E402
+from streaming.tools.nodes import Nodes  # noqa: E402
 from tests.checkpoints import checkpoint, exported, noise  # noqa: E402
 
 FILES = {
@@ -177,13 +178,12 @@ def test_a_convolution_as_products_is_the_convolution(
 
 
 def run_convolution(layer, x):
-    nodes = graph._Nodes()
+    nodes = Nodes()
     y = graph._convolution(nodes, "c", layer, "samples")
     nodes.add("Identity", y, output="logits")
-    model = nodes.model(labels=4)
-    shape = model.graph.input[0].type.tensor_type.shape
-    shape.dim.add().dim_value = x.shape[2]
-    shape.dim[1].dim_param = "time"
+    model = nodes.model(
+        {"samples": ("batch", "time", x.shape[2])}, {"logits": ("batch", "rows", 4)}
+    )
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )

@@ -10,6 +10,11 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
+from streaming.models.horizon import Horizon  # noqa: E402
+from streaming.models.model import Step  # noqa: E402
+from streaming.models.pytorch import fold_weights  # noqa: E402
+from streaming.models.stateful_torch import Stepper  # noqa: E402
+from streaming.numeric.geometry import Geometry  # noqa: E402
 from streaming.tools.chunked import View, draw_view, encode  # noqa: E402
 from streaming.tools.fresh import suit_cpu  # noqa: E402
 from streaming.tools.recipe import Streaming  # noqa: E402
@@ -202,6 +207,27 @@ def test_what_comes_later_changes_nothing(view, stable):
             if end == view.chunk - view.phase:
                 whole, _ = encode(model.wav2vec2, so_far)
                 torch.testing.assert_close(seen[:, :end], whole, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("stable", [True, False])
+@pytest.mark.parametrize("left", [24, 5])
+def test_a_chunk_is_what_a_step_without_right_context_computes(left, stable):
+    """What a model is trained on is what it is served."""
+    model = model_of(32, stable=stable)
+    samples, counts = sound(1, 48)
+    with torch.no_grad():
+        last, _ = encode(model.wav2vec2, samples, counts, View(8, left))
+        trained = model.lm_head(last)[0].numpy()
+    stepper = Stepper(
+        fold_weights(model), Geometry(16_000, STRIDE, FIELD), Horizon(left)
+    )
+    state = stepper.open()
+    served = [
+        stepper.step([Step(state, hop.numpy(), len(hop))])[0]
+        for hop in samples[0, : 48 * STRIDE].split(8 * STRIDE)
+    ]
+
+    np.testing.assert_allclose(trained, np.concatenate(served), atol=1e-4)
 
 
 def test_neighbours_and_padding_change_nothing_in_chunks():

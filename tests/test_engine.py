@@ -6,13 +6,15 @@ import asyncio
 import os
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from itertools import count
 from queue import Empty, Queue
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from streaming.config import EngineConfig
 from streaming.engine import Engine, Failed
@@ -21,6 +23,7 @@ from streaming.events import Cancel, Job, Logits, Pass, Window
 from streaming.models.model import Windowed
 from streaming.numeric.geometry import Geometry
 from streaming.numeric.vocabulary import Vocabulary
+from tests.historian import Historian, digest, full_pass, tag_of, window
 
 WAIT_S = 10  # for what must happen; only a broken engine takes as long
 GEOMETRY = Geometry()
@@ -52,6 +55,7 @@ class ScriptedModel(Windowed):
     fails: dict[int, BaseException] = field(default_factory=dict)
     steps_off: dict[int, int] = field(default_factory=dict)
     clones: list[ScriptedModel] = field(default_factory=list)
+    histories: list = field(default_factory=list)
     closed: int = 0
     busy: threading.Lock = field(default_factory=threading.Lock)
 
@@ -149,6 +153,7 @@ def run():
         engine.stop()
         assert [1] * len(model.clones) == [clone.closed for clone in model.clones]
         assert 0 == model.closed
+        assert {1} >= {history.closed for history in model.histories}
 
 
 def test_a_job_comes_back_with_a_row_for_each_stride(run):
@@ -638,5 +643,236 @@ def test_every_job_is_answered_once_or_cancelled_whoever_calls_when(run, max_bat
     assert 0 == engine.stats.waiting
 
 
-def tag_of(asked):
-    return round(float(asked.window.samples[0]))
+# --- models that keep states -------------------------------------------------
+
+
+def settled(engine):
+    """Wait until nothing waits or runs, its states being settled too."""
+    with engine._change:
+        assert engine._change.wait_for(
+            lambda: not engine._tally.busy and not engine._schedule.waiting, WAIT_S
+        )
+
+
+def test_each_utterances_windows_go_on_where_it_left_off(run):
+    model, answers = Historian(max_batch=4), Answers()
+    engine = run(model, workers=3)
+    utterances = [(stream, serial) for serial in range(3) for stream in range(5)]
+    jobs = [
+        window(
+            1_000 * n + piece,
+            stream=stream,
+            utterance=serial,
+            start=640 * piece,
+            last=piece == 9,
+        )
+        for n, (stream, serial) in enumerate(utterances)
+        for piece in range(10)
+    ]
+
+    for each in jobs:
+        engine.submit(each, answers)
+    found = {answer.job: said(answer) for answer in answers.take(len(jobs))}
+    settled(engine)
+
+    for n, _ in enumerate(utterances):
+        tags = [1_000 * n + piece for piece in range(10)]
+        expected = [digest(tags[: piece + 1]) for piece in range(10)]
+        assert expected == [found[each] for each in jobs[10 * n : 10 * n + 10]]
+    assert [] == model.held
+    assert 0 == engine.stats.states
+
+
+def test_a_state_goes_when_its_utterance_is_cancelled_not_with_its_full_pass(run):
+    model, answers = Historian(), Answers()
+    engine = run(model)
+    for stream in (1, 2):
+        engine.submit(window(1, stream=stream), answers)
+    answers.take(2)
+    settled(engine)
+
+    engine.cancel(Cancel(1, 0, Pass.FULL))
+    assert 2 == engine.stats.states
+    engine.cancel(Cancel(1, 0))
+    assert 1 == engine.stats.states
+    engine.cancel(Cancel(2, None))
+    assert 0 == engine.stats.states
+    assert [] == model.held
+
+
+def test_a_state_that_is_cancelled_while_it_is_stepped_goes_afterwards(run):
+    model, answers = Historian(), Answers()
+    engine = run(model, gated=True)
+    for tag, start in ((1, 0), (2, 640)):
+        engine.submit(window(tag, start=start), answers)
+    assert model.entered.acquire(timeout=WAIT_S)
+
+    assert [2] == [tag_of(each) for each in engine.cancel(Cancel(0, 0))]
+    assert 1 == len(model.held)  # the model itself insists that it is open
+    model.gate.set()
+
+    assert digest([1]) == said(answers.next())
+    settled(engine)
+    assert [] == model.held
+
+
+def test_without_room_for_a_state_only_that_window_fails(run):
+    model, answers = Historian(room=1), Answers()
+    engine = run(model)
+    engine.submit(window(1, stream=1), answers)
+    engine.submit(window(2, stream=2), answers)
+    engine.submit(window(3, stream=1, start=640), answers)
+
+    found = {tag_of(answer.job): answer for answer in answers.take(3)}
+
+    assert [digest([1]), digest([1, 3])] == [said(found[1]), said(found[3])]
+    assert isinstance(found[2].error, Overloaded)
+    assert "beside 1" in str(found[2].error)
+
+
+def test_stopping_closes_what_is_open(run):
+    model, answers = Historian(), Answers()
+    engine = run(model, workers=2)
+    for stream in range(4):
+        engine.submit(window(1, stream=stream), answers)
+    answers.take(4)
+
+    engine.stop()
+    engine.stop()
+
+    assert {1} == {history.closed for history in model.histories}
+
+
+def test_steps_cost_what_steps_take_and_full_passes_what_those_take(run):
+    now = [0.0]
+
+    class Paced(Historian):
+        def forward(self, batch):
+            now[0] += 0.1
+            return super().forward(batch)
+
+        def step(self, batch):
+            now[0] += 0.02
+            return super().step(batch)
+
+    engine = run(Paced(), clock=lambda: now[0])
+
+    assert 0.04 == pytest.approx(engine.least_budget_s(3_200), rel=0.01)
+    assert 0 == engine.full_pass_limit(0.19)
+    assert 160_000 < engine.full_pass_limit(0.21)
+    assert 0.1 == pytest.approx(engine.costs.full.seconds(16_000), rel=0.01)
+
+
+def test_steps_and_full_passes_teach_the_costs_apart(run):
+    model, answers = Historian(), Answers()
+    engine = run(model, clock=even_clock())
+    before = engine.costs
+
+    engine.submit(full_pass(1), answers)
+    answers.next()
+    settled(engine)
+
+    assert before.windows == engine.costs.windows
+
+
+def test_the_stats_tell_states_and_what_was_computed_for_what(run):
+    model, answers = Historian(), Answers()
+    engine = run(model)
+    audio = np.full(960, 1, np.float32)
+    for stream in (1, 1, 2):
+        cut = Window(audio, 640 * (stream == 1 and engine.stats.states), 0, 640, 320)
+        engine.submit(Job(stream, 0, cut, Pass.STITCHED, 1e9), answers)
+        answers.next()
+        settled(engine)
+    engine.submit(full_pass(2, samples=1_280), answers)
+    answers.next()
+    settled(engine)
+
+    stats = engine.stats
+
+    assert stats.stateful
+    assert (2, 300, 200) == (stats.states, stats.state_bytes, stats.state_bytes_most)
+    assert {Pass.STITCHED: 2_880, Pass.FULL: 1_280} == dict(stats.computed_samples)
+    assert {Pass.STITCHED: 1_920, Pass.FULL: 1_280} == dict(stats.decoded_samples)
+    assert (2_880 + 1_280) / 1_920 == pytest.approx(stats.redundancy)
+
+
+moves = st.one_of(
+    st.tuples(st.sampled_from(["window", "last", "bad", "odd"]), st.integers(0, 2)),
+    st.tuples(st.sampled_from(["full", "cancel", "cancel all"]), st.integers(0, 2)),
+    st.tuples(st.sampled_from(["settle", "hold", "go on"]), st.just(0)),
+)
+
+
+@settings(max_examples=40)
+@given(st.lists(moves, max_size=40), st.sampled_from([(1, 1), (2, 1), (2, 4)]))
+def test_every_state_is_closed_once_whatever_happens_when(script, sizes):
+    workers, max_batch = sizes
+    model = Historian(max_batch=max_batch, room=5)
+    engine = Engine(model, EngineConfig(workers=workers))
+    engine.start()
+    warmed = len(model.histories)
+    model.armed.set()
+    model.gate.set()
+    tags, answers = count(1), []
+    serials, pieces = Counter(), defaultdict(list)  # by stream; by utterance
+
+    def go_on():
+        model.gate.set()
+        settled(engine)
+
+    for move, stream in script:
+        key = (stream, serials[stream])
+        match move:
+            case "window" | "last" | "bad" | "odd":
+                tag = next(tags)
+                model.fails |= {tag} if move == "bad" else set()
+                model.odd |= {tag} if move == "odd" else set()
+                asked = window(
+                    tag,
+                    stream=stream,
+                    utterance=key[1],
+                    start=640 * len(pieces[key]),
+                    last=move == "last",
+                )
+                pieces[key].append(tag)
+                serials[stream] += move == "last"
+                engine.submit(asked, answers.append)
+            case "full":
+                whole = full_pass(next(tags), stream=stream, utterance=key[1])
+                engine.submit(whole, answers.append)
+            case "cancel":
+                engine.cancel(Cancel(stream, key[1]))
+                serials[stream] += 1
+            case "cancel all":
+                engine.cancel(Cancel(stream, None))
+                serials[stream] += 1
+            case "hold":
+                model.gate.clear()
+            case "go on":
+                model.gate.set()
+            case "settle":
+                go_on()
+                # What is open is what was begun, and neither ended nor failed.
+                well = {
+                    (answer.job.stream, answer.job.utterance)
+                    for answer in answers
+                    if isinstance(answer, Logits) and answer.job.kind is Pass.STITCHED
+                }
+                ill = {
+                    (answer.job.stream, answer.job.utterance)
+                    for answer in answers
+                    if isinstance(answer, Failed) and answer.job.kind is Pass.STITCHED
+                }
+                going = {(s, serials[s]) for s in range(3)}
+                assert len(going & well - ill) == len(model.held)
+                assert engine.stats.states == len(model.held)
+    model.gate.set()
+    engine.stop()
+
+    assert {1} >= {history.closed for history in model.histories[warmed:]}
+    for answer in answers:
+        if isinstance(answer, Logits) and answer.job.kind is Pass.STITCHED:
+            tag = tag_of(answer.job)
+            past = pieces[answer.job.stream, answer.job.utterance]
+            assert digest(past[: past.index(tag) + 1]) == said(answer)

@@ -22,8 +22,9 @@ _STEPS_MS = (240, 480, 960, 1_920)  # hop + right context: shorter than windows
 _TIMED = 3  # passes at each length, after one that is not timed
 _ENOUGH_S = 0.5  # a pass this long is the last: start soon, extrapolate the rest
 _BATCH_MS = 4_000  # longest windows that are tried as a whole batch
-_FILLED_MS = 32_000  # more than any left context; a state that still grows is full
-_FILL_MS = 1_920  # by steps of this
+_FILL_MS = 1_920  # states are filled by steps of this
+_USUAL_MS = 10_240  # up to the usual left context, and on while they grow
+_LONGEST_MS = 32_000
 
 
 def time_passes(
@@ -89,10 +90,10 @@ def time_steps(
 def _fill(model: Model, states: list[State], noise: _Noise) -> None:
     """Take steps until the left context is whole: until then they cost less."""
     window = noise.of(model.geometry.samples_of_ms(_FILL_MS))
-    for _ in range(_FILLED_MS // _FILL_MS):
+    for filled_ms in range(_FILL_MS, _LONGEST_MS, _FILL_MS):
         before = states[0].bytes
         step(model, [Step(state, window, len(window)) for state in states])
-        if 0 < states[0].bytes <= before:
+        if filled_ms >= _USUAL_MS and states[0].bytes <= before:
             return
 
 

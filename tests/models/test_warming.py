@@ -1,11 +1,16 @@
 from __future__ import annotations
 
-import numpy as np
+from collections import Counter
 
+import numpy as np
+import pytest
+
+from streaming.errors import ModelError
 from streaming.models.model import Windowed
-from streaming.models.warming import time_passes
+from streaming.models.warming import time_passes, time_steps
 from streaming.numeric.geometry import Geometry
 from streaming.numeric.vocabulary import Vocabulary
+from tests.historian import Historian
 
 
 class RealTime(Windowed):
@@ -48,3 +53,68 @@ def test_short_windows_are_timed_in_batches_too():
 
 def test_a_slow_model_is_not_made_to_run_the_longest_windows():
     assert 2 * 16_000 == max(samples for samples, _, _ in timed(pace=0.5, max_batch=1))
+
+
+# --- steps -----------------------------------------------------------------
+
+
+class Attentive(Historian):
+    """A step takes as long as it is, and as the past it looks at: 10 s of it."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.now = 0.0
+        self.pasts = Counter()
+
+    def step(self, batch):
+        for step in batch:
+            past_s = min(10.0, self.pasts[step.state] / 16_000)
+            self.now += past_s / 10_000 + len(step.samples) / 1_600_000
+            self.pasts[step.state] += step.hop
+        return super().step(batch)
+
+
+def steps(model):
+    return time_steps(model, model.max_batch, lambda: model.now)
+
+
+def test_steps_are_timed_with_their_left_context_alone_and_in_batches():
+    timed = steps(Attentive(max_batch=8))
+
+    expected = [
+        (round(s * 16_000), batch, pytest.approx(batch * (s / 100 + 0.001)))
+        for s in (0.24, 0.48, 0.96, 1.92)
+        for batch in (1, 3, 8)
+        for _ in range(3)
+    ]
+    assert expected == timed
+
+
+def test_warming_leaves_no_state_behind():
+    model = Attentive(max_batch=8)
+
+    steps(model)
+
+    assert [1] * 8 == [history.closed for history in model.histories]
+
+
+def test_a_model_with_room_for_few_is_timed_with_those():
+    model = Attentive(max_batch=8, room=3)
+
+    assert {1, 2, 3} == {batch for _, batch, _ in steps(model)}
+    assert [] == model.held
+
+
+def test_a_model_without_room_for_one_state_cannot_be_warmed():
+    with pytest.raises(ModelError, match="all 0 slots are taken"):
+        steps(Attentive(room=0))
+
+
+def test_states_are_closed_when_a_step_fails():
+    model = Attentive(max_batch=4, odd={0})
+    model.armed.set()
+    model.gate.set()
+
+    with pytest.raises(ModelError, match="rows, expected"):
+        steps(model)
+    assert [1] * 4 == [history.closed for history in model.histories]

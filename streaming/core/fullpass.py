@@ -32,7 +32,7 @@ class FullPasses:
         number: the stream's, engine-wide.
         config: how finals are made.
         facts: the model's.
-        limit: most samples of a pass that the machine affords.
+        limit: most samples of a pass that the machine affords; 0 for none now.
         pacer: the stream's deadlines.
         between: the samples of a span of the stream.
     """
@@ -52,7 +52,7 @@ class FullPasses:
             return []
         hangover_ms = utterance.gate.hangover_ms
         wait_ms = hangover_ms - min(self.config.speculate_ms, hangover_ms)
-        return self._ask(utterance, at, self.pacer.full_pass(now, wait_ms / 1000))
+        return self._ask(utterance, at, now, wait_ms / 1000)
 
     def resumed(self, utterance: Utterance) -> list[Effect]:
         """Speech goes on after a pause: what was begun in it lacks words."""
@@ -67,14 +67,16 @@ class FullPasses:
         if utterance.full_covers():
             return []
         end = utterance.start + utterance.length
-        return self._ask(utterance, end, self.pacer.full_pass(now))
+        return self._ask(utterance, end, now)
 
     def cut(self, utterance: Utterance, now: float) -> list[Effect]:
         """The decoder ended the utterance; all its jobs were cancelled before."""
         utterance.drop_full()
         return self.ended(utterance, now)
 
-    def _ask(self, utterance: Utterance, end: int, deadline: float) -> list[Effect]:
+    def _ask(
+        self, utterance: Utterance, end: int, now: float, wait_s: float = 0.0
+    ) -> list[Effect]:
         # Dropped even where no new one is to be had: the old one lacks words.
         effects = self._drop(utterance)
         length = end - utterance.start
@@ -82,7 +84,9 @@ class FullPasses:
             return effects
         samples = normalised(self.between(utterance.start, end), self.facts.normalise)
         window = Window(samples, start=0, left=0, hop=length, right=0, last=True)
-        job = Job(self.number, utterance.serial, window, Pass.FULL, deadline)
+        deadline = self.pacer.full_pass(now, wait_s)
+        budget_s = wait_s + self.pacer.budget_s
+        job = Job(self.number, utterance.serial, window, Pass.FULL, deadline, budget_s)
         utterance.ask_full(job)
         return [*effects, job]
 

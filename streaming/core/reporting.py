@@ -13,6 +13,8 @@ from streaming.events import EndReason, Final, Partial, SpeechEnded, SpeechStart
 
 __all__ = ["Reporter"]
 
+_CLOSE_S = 1e-6  # seconds that stand for samples are not exact
+
 
 class Reporter:
     """Makes the events of one channel.
@@ -36,15 +38,22 @@ class Reporter:
         at = utterance.at / self._rate
         return SpeechStarted(self._channel, utterance.number, at)
 
-    def partial(self, utterance: Utterance) -> Partial | None:
+    def partial(self, utterance: Utterance, every_s: float = 0.0) -> Partial | None:
         """Its hypothesis, unless there is none or the client knows the same.
 
         Text that was shown and is taken back is told: the empty text is news then.
+
+        Args:
+            utterance: of which.
+            every_s: least audio between two partials; the latest counts.
         """
         if utterance.closed and utterance.closed.reason is EndReason.BLANK:
             return None  # it would cover less than the one before, and the final comes
         hypothesis = utterance.decoder.hypothesis
-        if hypothesis is utterance.weighed:
+        end = (utterance.start + hypothesis.end_sample) / self._rate
+        last = utterance.shown
+        early = last is not None and 0 < every_s > end - last.end + _CLOSE_S
+        if hypothesis is utterance.weighed or early:
             return None  # asked at every message, changed by every window
         utterance.weighed = hypothesis
         if not hypothesis.text and utterance.shown is None:
@@ -55,9 +64,8 @@ class Reporter:
             text=hypothesis.text,
             stable=hypothesis.stable,
             start=utterance.start / self._rate,
-            end=(utterance.start + hypothesis.end_sample) / self._rate,
+            end=end,
         )
-        last = utterance.shown
         if last is not None and replace(partial, end=last.end) == last:
             return None
         utterance.shown = partial

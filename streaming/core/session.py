@@ -16,6 +16,7 @@ from streaming.config import StreamConfig
 from streaming.core.facts import ModelFacts
 from streaming.core.gate import IsSpeech
 from streaming.core.intake import Intake
+from streaming.core.ladder import Rung
 from streaming.core.ledger import Dropped, Ledger
 from streaming.core.stream import Stream, StreamSetup
 from streaming.errors import (
@@ -39,6 +40,7 @@ from streaming.events import (
     Flushed,
     Job,
     Keepalive,
+    Load,
     Logits,
     Pass,
     Refused,
@@ -213,6 +215,20 @@ class Session:
         if at is None or now < at:
             return []
         return self._flush(EndReason.STALL, now) + self._answer()
+
+    def ease(self, rung: Rung, longest: int) -> list[Effect]:
+        """Go by another rung of the load ladder from here on, and say so.
+
+        Args:
+            rung: which.
+            longest: most samples of a window that the machine affords.
+        """
+        if self._finished:
+            return []
+        effects: list[Effect] = [Load(rung.level)]
+        for stream in self._streams:
+            effects += stream.ease(rung, longest)
+        return effects
 
     def abandon(self, now: float) -> list[Effect]:
         """The client is gone: make the tail final, count everything."""

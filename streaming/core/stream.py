@@ -9,7 +9,8 @@ again from that sample. Time is an argument, for deadlines only.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 from typing import assert_never
 
 from streaming.config import StreamConfig
@@ -18,6 +19,7 @@ from streaming.core.facts import ModelFacts
 from streaming.core.frontend import FrontEnd, FrontEvent, Parted
 from streaming.core.fullpass import FullPasses
 from streaming.core.gate import IsSpeech
+from streaming.core.ladder import NORMAL, Rung
 from streaming.core.ledger import Ledger
 from streaming.core.pacing import Pacer
 from streaming.core.reporting import Reporter
@@ -80,6 +82,8 @@ class Stream:
         facts = setup.facts
         self._rate = facts.geometry.sample_rate
         self._shape = WindowShape.from_config(config.window, facts)
+        self._rung = NORMAL
+        self._hops = 1
         self._pacer = Pacer(self._rate, config.budget_ms / 1000)
         self._front = FrontEnd(config, self._rate, self._shape, setup.detector)
         self._full_passes = FullPasses(
@@ -140,6 +144,23 @@ class Stream:
             self._front.configure(config.gate)
         self._pacer.budget_s = config.budget_ms / 1000
         self._config = config
+        return self._done()
+
+    def ease(self, rung: Rung, longest: int) -> list[Effect]:
+        """Go by another rung of the load ladder from here on.
+
+        Full passes that wait are the engine's to give up.
+
+        Args:
+            rung: which.
+            longest: most samples of a window that the machine affords.
+        """
+        self._rung = rung
+        self._hops = self._shape.affordable_hops(rung.hops, longest)
+        if self._open is not None:
+            self._open.windower.hops = self._hops
+        limit = self._setup.full_pass_limit if rung.full_passes else 0
+        self._full_passes = replace(self._full_passes, limit=limit)
         return self._done()
 
     def decoded(self, logits: Logits, now: float) -> list[Effect]:
@@ -230,7 +251,7 @@ class Stream:
             start=opened.start,
             at=opened.at,
             gate=gate,
-            windower=Windower(self._shape, facts.normalise),
+            windower=Windower(self._shape, facts.normalise, self._hops),
             decoder=Decoder(
                 facts.vocabulary,
                 facts.geometry,
@@ -254,6 +275,7 @@ class Stream:
                     window,
                     Pass.STITCHED,
                     deadline,
+                    self._pacer.budget_s,
                 )
             )
 
@@ -309,8 +331,9 @@ class Stream:
                 break
             self._tell(self._reporter.started(utterance))
             final = utterance.complete and utterance.full is not FullPass.ASKED
-            if self._config.partials and not final:
-                self._tell(self._reporter.partial(utterance))
+            every_s = self._rung.partial_every_s
+            if self._config.partials and every_s < inf and not final:
+                self._tell(self._reporter.partial(utterance, every_s))
             if utterance.complete:
                 self._tell(self._reporter.ended(utterance))
             if not final:

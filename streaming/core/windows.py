@@ -2,8 +2,9 @@
 
 The model sees left context + hop + right context; only the logits of the hop
 are kept. The first window has no left context and the last no right context,
-so the hops of an utterance tile it exactly, however the audio arrived. Knows
-neither where utterances begin nor what a model makes of them.
+so the hops of an utterance tile it exactly, however the audio arrived and
+however many hops a window keeps. Knows neither where utterances begin nor what a
+model makes of them.
 """
 
 from __future__ import annotations
@@ -59,6 +60,14 @@ class WindowShape:
             right=geometry.samples_of_ms(config.right_ms),
         )
 
+    def affordable_hops(self, wanted: int, longest: int) -> int:
+        """Return how many hops, up to `wanted`, a window of `longest` samples keeps.
+
+        One at least, however long that is.
+        """
+        most = (longest - self.left - self.right) // self.hop
+        return max(1, min(wanted, most))
+
     def cuttable_length(self, at_most: int) -> int:
         """Return the greatest length up to `at_most` with the most left unsent.
 
@@ -81,9 +90,17 @@ class Windower:
     Args:
         shape: lengths of a window.
         normalise: whether the checkpoint asks for zero mean and unit variance.
+        hops: see below.
+
+    Attributes:
+        hops: how many hops of the shape the windows keep that are cut from now on;
+            may be changed at any time. Whatever it was, a hop begins at a whole
+            number of the shape's hops, so that the end of an utterance can be cut
+            where `WindowShape.cuttable_length` says.
     """
 
-    def __init__(self, shape: WindowShape, normalise: bool) -> None:
+    def __init__(self, shape: WindowShape, normalise: bool, hops: int = 1) -> None:
+        self.hops = hops
         self._shape = shape
         self._audio: Samples = np.empty(0, np.float32)  # left context, then unsent
         self._arrived: list[Samples] = []  # not yet joined to the audio
@@ -107,10 +124,10 @@ class Windower:
         self._insist_open()
         self._arrived.append(samples)
         self._arrived_count += len(samples)
-        shape = self._shape
+        hop, right = self.hops * self._shape.hop, self._shape.right
         windows = []
-        while self.unsent >= shape.hop + shape.right:
-            windows.append(self._cut(shape.hop, shape.right))
+        while self.unsent >= hop + right:
+            windows.append(self._cut(hop, right))
         return windows
 
     def flush(self) -> list[Window]:
@@ -120,9 +137,10 @@ class Windower:
     def cut(self, length: int) -> list[Window]:
         """End the utterance after its first `length` samples, as `flush` does.
 
-        What is unsent is shorter than hop + right, so one window that is no
-        longer than the others holds it all, with its end in view. Its hop is
-        empty when all of `length` was sent before.
+        What is unsent is shorter than hop + right, with the longest hop that held
+        since the last window, so one window that is no longer than such a one holds
+        it all, with its end in view. Its hop is empty when all of `length` was sent
+        before.
 
         Raises:
             ValueError: a hop was sent past `length`, or less than it was pushed,

@@ -94,3 +94,16 @@ def test_an_utterance_that_the_decoder_cut_tells_no_more_partials():
     one.closed = Closed(24_000, 20_000, EndReason.BLANK)
 
     assert [None] == texts(reporter, one, ("turn", 4, 8_000))
+
+
+def test_coalesced_partials_are_a_while_of_audio_apart_and_the_latest_is_told():
+    reporter, one = begun()
+    heard = []
+    for n in range(1, 9):
+        one.decoder.hypothesis = Hypothesis("a" * n, 0, n * 5_120)
+        partial = reporter.partial(one, every_s=0.96)
+        heard.append(partial and partial.text)
+
+    assert ["a", None, None, "aaaa", None, None, "a" * 7, None] == heard
+    # The same hypothesis, once partials are not coalesced any more.
+    assert "a" * 8 == reporter.partial(one).text

@@ -230,3 +230,70 @@ def test_windows_of_a_stateful_model_have_no_left_context():
     shape = WindowShape.from_config(WindowConfig(left_ms=2_000), facts)
 
     assert WindowShape(left=0, hop=5_120, right=5_120) == shape
+
+
+# --- longer hops, for a while ----------------------------------------------------
+
+switches = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 5)), max_size=12)
+
+
+def switched(shape, samples, plan, normalise=False):
+    """Windows of samples in chunks, each after a change of how many hops are kept."""
+    windower, windows, at = Windower(shape, normalise), [], 0
+    for size, hops in plan:
+        windower.hops = hops
+        windows += windower.push(samples[at : at + size])
+        at += size
+    windows += windower.push(samples[at:])
+    return windows + windower.flush()
+
+
+@settings(deadline=None)
+@given(shapes, lengths, switches, st.booleans())
+def test_hops_tile_the_utterance_however_many_a_window_keeps(
+    shape, length, plan, normalise
+):
+    samples = audio(length)
+
+    windows = switched(shape, samples, plan, normalise)
+
+    starts = np.cumsum([0, *(w.hop for w in windows)]).tolist()
+    assert starts == [*(w.start for w in windows), length]
+    most = max([1, *(hops for _, hops in plan)])
+    for w in windows:
+        end = w.start + w.hop + w.right
+        stretch = normalised(samples[:end], normalise)[w.start - w.left :]
+        np.testing.assert_allclose(w.samples, stretch, atol=1e-5)
+        assert min(shape.left, w.start) == w.left
+        assert len(w.samples) <= shape.left + most * shape.hop + shape.right
+    for w in windows[:-1]:
+        assert 0 == w.start % shape.hop
+        assert w.hop in {shape.hop * hops for hops in range(1, most + 1)}
+
+
+@settings(deadline=None)
+@given(shapes, st.integers(0, 200), switches)
+def test_an_utterance_of_cuttable_length_can_be_cut_whatever_its_hops_were(
+    shape, at_most, plan
+):
+    """A gate that looks for a quiet frame in the last hop + right context finds it."""
+    length = shape.cuttable_length(at_most)
+    samples, windower, at = audio(length), Windower(shape, False), 0
+    windows = []
+    for size, hops in plan:
+        windower.hops = hops
+        windows += windower.push(samples[at : min(at + size, length)])
+        at = min(at + size, length)
+    windows += windower.push(samples[at:])
+
+    windows += windower.cut(length - shape.hop - shape.right + 1)
+
+    assert length - shape.hop - shape.right + 1 == sum(w.hop for w in windows)
+
+
+def test_a_window_keeps_as_many_hops_as_the_machine_affords():
+    shape = WindowShape(left=40, hop=12, right=8)
+
+    assert [1, 1, 1, 2, 3, 3] == [
+        shape.affordable_hops(3, longest) for longest in (0, 60, 71, 72, 84, 1_000)
+    ]

@@ -283,6 +283,9 @@ class LimitConfig:
 
     Attributes:
         max_connections: open connections; one more is answered 503.
+        max_streams: open audio channels, past which new streams are refused; 0 for
+            no limit. What `wavestitch capacity` finds for this machine.
+        max_speaking_streams: the same for channels in which somebody is speaking.
         max_message_bytes: largest message; a larger one closes 1009.
         max_stream_s: longest stream.
         backlog_s: undecoded audio of one stream past which its socket waits.
@@ -296,6 +299,8 @@ class LimitConfig:
     """
 
     max_connections: int = 1_000
+    max_streams: int = 0
+    max_speaking_streams: int = 0
     max_message_bytes: int = 16 * 1024 * 1024
     max_stream_s: float = 24 * 3600.0
     backlog_s: float = 30.0
@@ -309,6 +314,8 @@ class LimitConfig:
 
     def __post_init__(self) -> None:
         _within("max_connections", self.max_connections, 1, 1_000_000)
+        _within("max_streams", self.max_streams, 0, 1_000_000)
+        _within("max_speaking_streams", self.max_speaking_streams, 0, 1_000_000)
         _within("max_message_bytes", self.max_message_bytes, 1_024, 1 << 30)
         _within("max_stream_s", self.max_stream_s, 1, 1e9)
         _within("backlog_s", self.backlog_s, 1, 3_600)

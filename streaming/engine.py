@@ -19,7 +19,9 @@ from typing import TypeAlias
 from streaming.config import EngineConfig
 from streaming.core.costs import CostModel, Costs, Measured
 from streaming.core.facts import ModelFacts
+from streaming.core.ladder import Strain
 from streaming.core.schedule import Batching, Schedule
+from streaming.core.strain import StrainGauge
 from streaming.core.tally import EngineStats, Tally
 from streaming.errors import ModelError, Overloaded
 from streaming.events import Cancel, Job, Logits, Pass
@@ -122,6 +124,7 @@ class Engine:
         self._delivers: dict[Job, Deliver] = {}
         self._states = States()
         self._tally = Tally()
+        self._strain = StrainGauge(self._workers)
         self._schedule = Schedule(
             Batching(model.geometry, self._max_batch, model.pads),
             CostModel(),
@@ -265,6 +268,22 @@ class Engine:
             self._schedule.longest_s = smallest_budget_s / 2
             self._change.notify_all()
 
+    def window_limit(self, budget_s: float) -> int:
+        """Most samples of a window that is run within half of `budget_s`."""
+        return self.costs.of(Pass.STITCHED).longest(budget_s / 2)
+
+    def allow_full_passes(self, allowed: bool) -> None:
+        """Begin full passes, or fail those that wait and come."""
+        with self._change:
+            self._schedule.full_passes = allowed
+            self._change.notify_all()
+
+    @property
+    def strain(self) -> Strain:
+        """How hard the engine is pressed now."""
+        with self._change:
+            return self._strain.strain(self._schedule.most_urgent, self._clock())
+
     @property
     def stats(self) -> EngineStats:
         """How the engine stands now."""
@@ -331,6 +350,8 @@ class Engine:
                 run = self._schedule.take(now)
                 if self._model.stateful:
                     self._states.begin(run)  # before anybody may cancel them
+                if run:
+                    self._strain.began(run, self._schedule.filled(run), now)
                 if run or given_up:
                     self._tally.given_up += len(given_up)
                     self._tally.busy += bool(run)
@@ -342,7 +363,7 @@ class Engine:
 
     def _take_turn(self, model: Model, turn: _Turn) -> None:
         for job, deliver in turn.given_up:
-            error = Overloaded("the full pass could not be done by its deadline")
+            error = Overloaded("there is no room for the full pass by its deadline")
             self._hand_over(deliver, Failed(job, error))
         if not turn.run:
             return
@@ -357,6 +378,7 @@ class Engine:
         self._states.done(jobs, failed)  # before the streams' next windows may begin
         with self._change:
             self._schedule.done(jobs)
+            self._strain.ended(jobs, ended)
             self._tally.passed(jobs, ended - began, ended, failed)
             if not failed:
                 longest = max(len(job.window.samples) for job in jobs)

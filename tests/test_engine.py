@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from queue import Empty, Queue
 
@@ -361,6 +361,47 @@ def test_a_full_pass_that_must_wait_is_failed_when_its_time_has_passed(run):
     engine.submit(job(2, stream=2, kind=Pass.FULL, deadline=soon), answers)
 
     assert isinstance(answers.next(), Failed)
+
+
+def test_full_passes_that_are_not_allowed_are_failed_until_they_are_again(run):
+    engine, answers = run(ScriptedModel()), Answers()
+    engine.allow_full_passes(False)
+
+    engine.submit(job(1, kind=Pass.FULL), answers)
+    engine.submit(job(2), answers)
+    first, second = answers.take(2)
+    engine.allow_full_passes(True)
+    engine.submit(job(3, kind=Pass.FULL), answers)
+
+    assert isinstance(first, Failed)
+    assert isinstance(first.error, Overloaded)
+    assert [2, 3] == [said(second), said(answers.next())]
+
+
+def test_the_strain_tells_how_much_of_their_budget_windows_take(run):
+    engine, answers = run(ScriptedModel(), gated=True), Answers()
+    assert 0.0 == engine.strain.used
+    now = time.monotonic()
+    late = replace(job(1, deadline=now - 9.0), budget_s=1.0)
+
+    engine.submit(late, answers)
+    model = engine._model
+    model.entered.get(timeout=WAIT_S)
+    engine.submit(replace(late, stream=1), answers)
+
+    assert 10.0 <= engine.strain.used < 10.0 + WAIT_S
+    assert 0.0 < engine.strain.busy
+    model.gate.set()
+    answers.take(2)
+
+
+def test_windows_may_be_as_long_as_half_their_budget_allows(run):
+    engine = run(ScriptedModel())
+
+    limit = engine.window_limit(0.5)
+
+    costs = engine.costs.of(Pass.STITCHED)
+    assert costs.seconds(limit) <= 0.25 + 1e-9 or limit >= 1 << 40
 
 
 def test_no_full_pass_is_longer_than_half_the_smallest_budget(run):

@@ -6,7 +6,7 @@ is, only what its passes cost and which may share one. Time is an argument.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import assert_never
@@ -59,10 +59,11 @@ class Schedule:
       among streams the earliest deadline goes first, then the one that waited
       longest. `take` never holds back a window that may run.
     - A full pass gives way to windows as long as it can still be done in time
-      after the next one; from then on it goes by its deadline. One that cannot be
-      done in time any more, or would take longer than `longest_s`, is never begun:
-      `give_up` hands it back, and whoever asked for it makes do with the stitched
-      windows. So each full pass has an answer by its deadline.
+      after the next one; from then on it goes by its deadline, but never so that
+      the most urgent window would be late for it. One that cannot be done in time
+      any more, or would take longer than `longest_s`, is never begun: `give_up`
+      hands it back, and whoever asked for it makes do with the stitched windows.
+      So each full pass has an answer by its deadline.
     - With more than one worker, one is kept free of full passes.
     - A batch is filled from the bucket of its first job, by deadline, up to
       `longest_s` and as long as each window in it takes less time than in a smaller
@@ -84,6 +85,7 @@ class Schedule:
         costs: as above; may be replaced at any time.
         longest_s: most seconds that one pass may take: half the smallest active
             budget, since inference cannot be interrupted.
+        full_passes: whether any may be begun; False has `give_up` return them all.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class Schedule:
     ) -> None:
         self.costs = costs
         self.longest_s = inf
+        self.full_passes = True
         self._batching = batching
         self._workers = workers
         self._most_full = max(1, workers - spare)
@@ -213,6 +216,25 @@ class Schedule:
         return self._windows.jobs + len(self._full)
 
     @property
+    def most_urgent(self) -> Job | None:
+        """The window that runs next, among those that wait."""
+        return self._windows.first()
+
+    def filled(self, jobs: Sequence[Job]) -> float:
+        """Return the part of a pass' time that its jobs would take in a full batch.
+
+        1 where batches gain nothing; a device that gains from them does not wait
+        for full ones while it is idle, and so is busier than it needs to be.
+        """
+        costs = self.costs.of(jobs[0].kind)
+        samples = max(len(job.window.samples) for job in jobs)
+        worth = costs.batch(samples, self._batching.max_batch)
+        alone_s = costs.seconds(samples, len(jobs))
+        if worth <= len(jobs) or alone_s <= 0:
+            return 1.0
+        return len(jobs) * costs.seconds(samples, worth) / worth / alone_s
+
+    @property
     def waiting_s(self) -> float:
         """Seconds of audio that wait: the hops of windows, full passes whole."""
         return self._seconds(self._windows.samples + self._full_samples)
@@ -246,12 +268,14 @@ class Schedule:
         return min(may, key=lambda job: job.deadline, default=None)
 
     def _may_begin(self, full: Job, now: float) -> bool:
-        return now < self._latest_start(full) and self._cost(full) <= self.longest_s
+        in_time = now < self._latest_start(full)
+        return self.full_passes and in_time and self._cost(full) <= self.longest_s
 
     def _precedes(self, full: Job, window: Job, now: float) -> bool:
         """Does a full pass go before the most urgent window?"""
         can_wait = now + self._cost(window) < self._latest_start(full)
-        return not can_wait and full.deadline < window.deadline
+        pays = now + self._cost(full) <= self._latest_start(window)
+        return not can_wait and pays and full.deadline < window.deadline
 
     def _remove(self, full: Iterable[Job]) -> tuple[Job, ...]:
         removed = tuple(full)

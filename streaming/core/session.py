@@ -152,6 +152,11 @@ class Session:
         """Someone is speaking."""
         return any(stream.speaking for stream in self._streams)
 
+    @property
+    def speaking(self) -> int:
+        """In how many channels."""
+        return sum(stream.speaking for stream in self._streams)
+
     def wake_at(self) -> float | None:
         """When `wake` is due: audio has stalled within an utterance."""
         if self._finishing or self._alive_at is None or not self.utterance_open:

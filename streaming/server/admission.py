@@ -76,6 +76,8 @@ class Admission:
         adapter = dialect.open(query, backend.offer(self._config.stream))
         if adapter.resume is not None:
             self._sessions.resume(adapter.resume)
+        else:  # who comes back is never refused for load
+            self._standing.load.admit(adapter.config.audio.channels)
         return adapter
 
     def _refuse(

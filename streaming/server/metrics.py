@@ -75,6 +75,18 @@ class Metrics:
         self.coalesced = self._counter(
             "partials_coalesced", "Partials replaced by a newer one before sending."
         )
+        self.load_rung = self._gauge(
+            "load_rung", "Rung of the load ladder: 0 normal to 5 refuse."
+        )
+        self.load_transitions = self._counter(
+            "load_transitions", "Changes of the rung, by the new one.", "level"
+        )
+        self.load_used = self._gauge(
+            "load_used", "Share of their budget that windows take, 95th percentile."
+        )
+        self.load_busy = self._gauge(
+            "load_busy", "Share of worker time in passes not ahead of their time."
+        )
         self.partial_latency = self._histogram(
             "partial_latency_seconds",
             "Arrival of the last sample a partial covers to that partial sent.",

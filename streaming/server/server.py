@@ -28,6 +28,7 @@ from streaming.server.admission import Admission
 from streaming.server.backend import Backend
 from streaming.server.connection import Connection
 from streaming.server.door import Door
+from streaming.server.load import LoadWatch
 from streaming.server.metrics import Metrics
 from streaming.server.pages import Pages, not_found, wrong_method
 from streaming.server.sessions import Identity, Sessions
@@ -67,7 +68,9 @@ class Server:
         self.sessions = Sessions()
         self._config = config
         self._clock = clock
-        self._standing = Standing()
+        self.load = LoadWatch(config.limits, self.sessions, self.metrics, clock)
+        self._watching: asyncio.Task[None] | None = None
+        self._standing = Standing(self.load)
         self._pages = Pages(self._standing, self.metrics, config.stream).paths
         self._dialects = {dialect.path: dialect for dialect in DIALECTS}
         self._admission = Admission(config, self._standing, self.sessions, self.metrics)
@@ -114,9 +117,11 @@ class Server:
         )
 
     def open(self, backend: Backend) -> None:
-        """The model is warm: let streams in."""
+        """The model is warm: let streams in. To be called on the event loop."""
         self._standing.backend = backend
         self.metrics.watch(lambda: backend.engine.stats)
+        watching = self.load.run(backend.engine)
+        self._watching = asyncio.create_task(watching, name="load")
 
     @property
     def port(self) -> int:
@@ -157,6 +162,9 @@ class Server:
         if self._websockets is not None:
             self._websockets.close()
             await self._websockets.wait_closed()
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
 
     async def _emptied(self, seconds: float) -> bool:
         """Wait for the last session and connection, the deadline or a hurry."""
@@ -216,6 +224,7 @@ class Server:
         stream.outbox.put(self._ready(identity, adapter, backend.facts))
         if self._standing.draining:
             stream.outbox.put(GoAway("shutdown", self._config.limits.drain_s))
+        self.load.welcome(stream, backend.engine)
         connection = Connection(
             door, adapter, stream, self._config.limits, self.metrics
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from streaming.config import StreamConfig
 from streaming.errors import Draining, Overloaded
 from streaming.server.backend import Backend
+from streaming.server.load import LoadWatch
 
 __all__ = ["RETRY_S", "Standing"]
 
@@ -21,8 +22,10 @@ class Standing:
     Attributes:
         backend: what it serves with; None until the model is warm.
         draining: no new streams.
+        load: how much there is to do.
     """
 
+    load: LoadWatch
     backend: Backend | None = None
     draining: bool = False
 
@@ -51,6 +54,7 @@ class Standing:
             return f"slow: {smallest} ms is the smallest budget it can keep"
         try:
             self.expect_backend()
+            self.load.admit(1)
         except Overloaded as error:
             return f"overloaded: {error}"
         return "ready"

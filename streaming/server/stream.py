@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from streaming.config import LimitConfig, StreamConfig
+from streaming.core.ladder import Rung
 from streaming.core.session import Session
 from streaming.engine import Answer, Engine, Failed
 from streaming.errors import IdleTimeout, TooBig, Unresponsive, WavestitchError
@@ -119,6 +120,16 @@ class Stream:
         """What the client sends is still wanted."""
         return not (self._finishing or self.outbox.closed)
 
+    @property
+    def channels(self) -> int:
+        """Audio channels that it holds."""
+        return self.config.audio.channels
+
+    @property
+    def speaking(self) -> int:
+        """In how many of them somebody is speaking."""
+        return self._session.speaking
+
     def now(self) -> float:
         """Seconds on the clock of the engine and the arrivals."""
         return self._around.clock()
@@ -182,6 +193,10 @@ class Stream:
             self._finishing = True
             now = self._around.clock()
             self._step(lambda: self._session.receive(Finish(), now))
+
+    def ease(self, rung: Rung, longest: int) -> None:
+        """Go by another rung of the load ladder; see `Session.ease`."""
+        self._step(lambda: self._session.ease(rung, longest))
 
     def lose(self) -> None:
         """The connection is gone."""
@@ -272,8 +287,6 @@ class Stream:
         """A bug in our own code: this session can only be cut off."""
         _log.error("a session broke", exc_info=error)
         self.refuse(error)
-        for job in list(self._jobs):
-            self._around.engine.cancel(Cancel(job.stream, job.utterance))
         self._end()
 
     def _end(self) -> None:

@@ -476,3 +476,49 @@ def is_full(each):
 
 
 TestAgainstAList = AgainstAList.TestCase
+
+
+# --- under load ------------------------------------------------------------
+
+
+def test_where_full_passes_are_not_allowed_none_is_begun_and_all_are_given_up():
+    made = schedule(waiting := full(1, 100.0))
+    made.full_passes = False
+
+    assert () == made.take(0.0)
+    assert (waiting,) == made.give_up(0.0)
+    made.full_passes = True
+    made.add(waiting)
+    assert (waiting,) == made.take(0.0)
+
+
+def test_a_full_pass_is_never_begun_at_the_cost_of_a_window():
+    """It is due first and can wait no longer, but the window cannot wait for it."""
+    final, window = full(1, 1.0, samples=300), job(2, 1.05)
+    made = schedule(final, window)
+
+    assert (window,) == made.take(0.69)
+    assert (final,) == schedule(final, job(2, 1.2)).take(0.69)
+
+
+def test_the_most_urgent_window_is_the_one_that_is_taken_next():
+    made = schedule(job(1, 3.0), urgent := job(2, 1.0), full(3, 0.5))
+
+    assert urgent is made.most_urgent
+    assert schedule().most_urgent is None
+
+
+@pytest.mark.parametrize(("size", "filled"), [(1, 0.55), (2, 0.73), (8, 1.0)])
+def test_a_pass_is_filled_as_far_as_its_windows_share_what_they_can(size, filled):
+    # 0.05 s a pass and 0.05 s a window: eight take 0.45 s, 0.056 s each.
+    jobs = tuple(job(n, 1.0) for n in range(size))
+    batching = Batching(GEOMETRY, max_batch=8)
+
+    found = schedule(batching=batching, costs=SHARED).filled(jobs)
+
+    assert pytest.approx(filled, abs=0.05) == found
+
+
+def test_where_batches_gain_nothing_every_pass_is_full():
+    assert 1.0 == schedule().filled((job(1, 1.0),))
+    assert 1.0 == schedule(costs=CostModel()).filled((job(1, 1.0),))

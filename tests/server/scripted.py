@@ -12,6 +12,7 @@ from websockets.asyncio.client import connect
 
 from streaming.config import Config, LimitConfig, ServerConfig, StreamConfig
 from streaming.core.facts import ModelFacts
+from streaming.core.ladder import Strain
 from streaming.core.tally import EngineStats
 from streaming.errors import Overloaded, UnsupportedAudio
 from streaming.events import (
@@ -25,6 +26,7 @@ from streaming.events import (
     Flush,
     Flushed,
     Job,
+    Load,
     Logits,
     Notice,
     Partial,
@@ -77,6 +79,12 @@ class ScriptedSession:
         self.dropped = ((),) * config.audio.channels
         self.abandoned = False
         self.events = []
+        self.speaking = 0
+        self.rungs = []
+
+    def ease(self, rung, longest):
+        self.rungs.append((rung.level, longest))
+        return [Load(rung.level)]
 
     @property
     def backlog_s(self):
@@ -190,6 +198,8 @@ class ScriptedEngine:
         self.least_s = 0.05
         self.waiting = []
         self.limits = []
+        self.strain = Strain()
+        self.full_passes = []
         self.submitted = asyncio.Event()
 
     def submit(self, job, deliver: Callable[[Logits], None]):
@@ -217,6 +227,12 @@ class ScriptedEngine:
 
     def least_budget_s(self, samples):  # noqa: ARG002
         return self.least_s
+
+    def window_limit(self, budget_s):
+        return int(min(budget_s, 3_600) * 16_000)
+
+    def allow_full_passes(self, allowed):
+        self.full_passes.append(allowed)
 
     def limit_passes(self, smallest_budget_s):
         self.limits.append(smallest_budget_s)

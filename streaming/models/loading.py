@@ -21,6 +21,7 @@ from streaming.models.checkpoint import (
     read_checkpoint,
     read_json,
 )
+from streaming.models.horizon import Horizon
 from streaming.models.hub import fetch, is_hub_id
 from streaming.models.model import Model
 from streaming.numeric.geometry import Geometry
@@ -63,10 +64,7 @@ class ModelCard:
     backends: tuple[str, ...]
 
 
-def load_model(
-    config: ModelConfig,
-    window: WindowConfig | None = None,  # noqa: ARG001
-) -> Model:
+def load_model(config: ModelConfig, window: WindowConfig | None = None) -> Model:
     """Load what the settings name.
 
     Args:
@@ -74,17 +72,24 @@ def load_model(
         window: bounds the left context that a stateful model keeps.
 
     Raises:
-        ConfigError: a hub id without a revision, a backend or a device that is
-            not to be had.
+        ConfigError: a hub id without a revision; a backend, a device or stateful
+            inference that is not to be had.
         ModelError: the checkpoint cannot be read or run.
     """
     checkpoint = locate(config)
+    stateful = _stateful(config, checkpoint)
+    horizon = Horizon.from_config(window or WindowConfig(), config, checkpoint.geometry)
     match _backend(config, checkpoint):
         case "onnx":
             from streaming.models.onnx import load_onnx  # noqa: PLC0415
 
             return load_onnx(
-                checkpoint, device=config.device, precision=config.precision
+                checkpoint,
+                device=config.device,
+                precision=config.precision,
+                inference=config.inference,
+                horizon=horizon,
+                cache=config.cache_precision,
             )
         case _:
             from streaming.models.pytorch import load_pytorch  # noqa: PLC0415
@@ -94,6 +99,8 @@ def load_model(
                 device=config.device,
                 precision=config.precision,
                 trust_pickle=config.trust_pickle,
+                horizon=horizon if stateful else None,
+                cache=config.cache_precision,
             )
 
 
@@ -122,6 +129,23 @@ def locate(config: ModelConfig) -> Checkpoint:
     return read_checkpoint(folder, name=config.name, language=config.language)
 
 
+def _stateful(config: ModelConfig, checkpoint: Checkpoint) -> bool:
+    """Whether steps are asked for; `auto` asks where the checkpoint is made for them.
+
+    Raises:
+        ConfigError: they are insisted on, and its architecture has none.
+    """
+    if config.inference == "auto":
+        return checkpoint.streaming
+    if config.inference == "stateful" and checkpoint.architecture != "wav2vec2":
+        raise ConfigError(
+            "inference stateful is for wav2vec2 checkpoints (base, large, XLSR, XLS-R, "
+            f"MMS): {checkpoint.name} is {checkpoint.architecture}; take inference "
+            "windowed"
+        )
+    return config.inference == "stateful"
+
+
 def _backend(config: ModelConfig, checkpoint: Checkpoint) -> str:
     """`onnx` or `torch`: the graph where there is one and it can do what is asked."""
     weights = bool(checkpoint.weights or checkpoint.pickles)
@@ -138,7 +162,10 @@ def _backend(config: ModelConfig, checkpoint: Checkpoint) -> str:
     missing = [name for name in _TORCH_NEEDS if find_spec(name) is None]
     backend = config.backend
     if backend == "auto":
-        graph = config.precision in ("auto", "int8", *checkpoint.onnx) or not weights
+        graph = not weights or (
+            config.precision in ("auto", "int8", *checkpoint.onnx)
+            and (config.inference != "stateful" or checkpoint.steps is not None)
+        )
         # Torch masks the padding of a batch away, which a graph cannot.
         gpu = config.device.startswith("cuda") and weights and not missing
         backend = "onnx" if checkpoint.onnx and graph and not gpu else "torch"

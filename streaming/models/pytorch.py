@@ -1,7 +1,8 @@
 """Run a transformers checkpoint with torch, on a CPU or a GPU.
 
-Serves every architecture of `checkpoint.py` as transformers computes it. Knows
-torch and transformers; imported only when a checkpoint is to run on them.
+Serves every architecture of `checkpoint.py` as transformers computes it, and takes
+the steps of `stateful_torch.py`. Knows torch and transformers; imported only when a
+checkpoint is to run on them.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from transformers.utils import logging as transformers_logging
 from streaming.errors import ConfigError, ModelError
 from streaming.events import LogitRows, Samples
 from streaming.models.checkpoint import ARCHITECTURES, Checkpoint
+from streaming.models.horizon import Horizon
 from streaming.models.mel import MelFeatures
-from streaming.models.model import Windowed
+from streaming.models.model import State, Step, Windowed
+from streaming.models.stateful_torch import Stepper
 
 __all__ = ["PytorchModel", "fold_weights", "load_module", "load_pytorch"]
 
@@ -43,10 +46,15 @@ class PytorchModel(Windowed):
         checkpoint: what its files say.
         module: a `...ForCTC` in eval mode, on its device and in its precision.
         features: for checkpoints that take log-mel features.
+        stepper: takes the module's steps; None runs whole windows only.
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, module: Any, features: MelFeatures | None = None
+        self,
+        checkpoint: Checkpoint,
+        module: Any,
+        features: MelFeatures | None = None,
+        stepper: Stepper | None = None,
     ) -> None:
         self.checkpoint = checkpoint
         self.name = checkpoint.name
@@ -61,6 +69,8 @@ class PytorchModel(Windowed):
         self.max_batch = 1 if self.device == "cpu" else _GPU_BATCH
         self._module = module
         self._features = features
+        self._stepper = stepper
+        self.stateful = stepper is not None
 
     @torch.inference_mode()
     def forward(self, batch: Sequence[Samples]) -> list[LogitRows]:
@@ -108,21 +118,43 @@ class PytorchModel(Windowed):
         rows: LogitRows = logits.float().cpu().numpy()
         return rows
 
+    def open(self) -> State:
+        """See `Model.open`."""
+        return super().open() if self._stepper is None else self._stepper.open()
+
+    def step(self, batch: Sequence[Step]) -> list[LogitRows]:
+        """See `Model.step`."""
+        if self._module is None:
+            raise ModelError(f"{self.name} was closed")
+        if self._stepper is None:
+            return super().step(batch)
+        try:
+            return self._stepper.step(batch)
+        except (RuntimeError, ValueError) as error:
+            raise ModelError(f"{self.name}: torch failed: {error}") from error
+
     def clone(self) -> PytorchModel:
         """One more worker's model; the weights are the same tensors."""
         # Some modules keep what they computed last (rotary positions), so each
         # worker has modules of its own.
         tensors = [*self._module.parameters(), *self._module.buffers()]
         module = copy.deepcopy(self._module, {id(t): t for t in tensors})
-        return PytorchModel(self.checkpoint, module, self._features)
+        stepper = self._stepper and self._stepper.clone(module)
+        return PytorchModel(self.checkpoint, module, self._features, stepper)
 
     def close(self) -> None:
-        """Let go of the module; clones keep the weights."""
-        self._module = None
+        """Let go of the module; clones keep the weights and the states."""
+        self._module = self._stepper = None
 
 
 def load_pytorch(
-    checkpoint: Checkpoint, *, device: str, precision: str, trust_pickle: bool = False
+    checkpoint: Checkpoint,
+    *,
+    device: str,
+    precision: str,
+    trust_pickle: bool = False,
+    horizon: Horizon | None = None,
+    cache: str = "auto",
 ) -> PytorchModel:
     """Load the weights onto a device.
 
@@ -135,9 +167,13 @@ def load_pytorch(
         precision: `fp32`, `bf16`, `fp16` (a GPU only), or `auto`: fp32 on a CPU,
             bf16 on a GPU.
         trust_pickle: read `pytorch_model.bin` where there is no safetensors.
+        horizon: of a stateful model; None loads a windowed one.
+        cache: precision of the states' keys and values: `fp32`, `bf16`, `fp16`, or
+            `auto`, that of the model.
 
     Raises:
-        ConfigError: the device or the precision is not to be had.
+        ConfigError: the device, the precision or stateful inference is not to be
+            had.
         ModelError: the weights cannot be read.
     """
     place = _device(device)
@@ -159,7 +195,11 @@ def load_pytorch(
         extractors: Any = transformers.AutoFeatureExtractor
         extractor = extractors.from_pretrained(checkpoint.folder, local_files_only=True)
         features = MelFeatures(extractor, place)
-    return PytorchModel(checkpoint, module, features)
+    stepper = None
+    if horizon is not None:
+        kept = None if cache == "auto" else _PRECISIONS[cache]
+        stepper = Stepper(module, checkpoint.geometry, horizon, kept)
+    return PytorchModel(checkpoint, module, features, stepper)
 
 
 def load_module(checkpoint: Checkpoint, *, trust_pickle: bool = False) -> Any:

@@ -91,6 +91,8 @@ class TorchFront:
             each.before + length for each, length in zip(pieces, lengths, strict=True)
         ]
         final = [self.frames(each.rows) for each in pieces]
+        begun = torch.tensor([each.before > 0 for each in pieces], device=x.device)
+        sums = torch.where(begun[:, None, None], sums, 0.0)  # a slot's last utterance
         numbers = torch.tensor([lengths, final, total], device=x.device)
         # (batch, time, 2): what counts for this step, and what for those to come.
         at = torch.arange(x.shape[2], device=x.device)[None, :, None]

@@ -22,7 +22,8 @@ from streaming.models.model import State
 
 __all__ = ["Slab", "SlotShape", "Slots", "TorchState"]
 
-_FIRST_SLOTS = 8  # of a GPU's first slab; each later one doubles what there is
+# In the first slab; each later one doubles what there is. Slabs of one slot stay so.
+_FIRST_SLOTS = {"cpu": 1, "cuda": 8}
 _WORKING_BYTES = 2 << 30  # of a GPU's memory that slabs leave to the passes
 
 
@@ -166,7 +167,7 @@ class Slots:
         with self._lock:
             try:
                 for state in states:
-                    mine.append(self._hold(state))
+                    self._hold(state, mine)
             except ModelError:
                 self._let_go(mine)
                 raise
@@ -176,7 +177,7 @@ class Slots:
             with self._lock:
                 self._let_go(mine)
 
-    def _hold(self, state: State) -> TorchState:
+    def _hold(self, state: State, mine: list[TorchState]) -> None:
         if not isinstance(state, TorchState) or state.slots is not self:
             raise ModelError("a state of another model was given to a step")
         if state.closed:
@@ -189,7 +190,7 @@ class Slots:
                 "a step"
             )
         state.held = True
-        return state
+        mine.append(state)
 
     def _let_go(self, states: Sequence[TorchState]) -> None:
         for state in states:
@@ -201,14 +202,16 @@ class Slots:
         heapq.heappush(self._free, (state.slab.number, state.slot))
 
     def _grow(self) -> None:
-        wanted = 1
+        wanted = _FIRST_SLOTS[self._device.type]
+        if wanted > 1:
+            wanted = max(wanted, self._slots)
         if self._device.type == "cuda":
             # Of what is left a quarter, so that a burst does not starve the passes.
             free = torch.cuda.mem_get_info(self._device)[0] - _WORKING_BYTES
             fit = free // self.shape.bytes
             if fit < 1:
                 raise ModelError(self._full())
-            wanted = int(min(max(_FIRST_SLOTS, self._slots), max(1, fit // 4)))
+            wanted = min(wanted, max(1, fit // 4))
         number = len(self._slabs)
         try:
             with torch.inference_mode():
@@ -230,7 +233,7 @@ class Slots:
 def _zeros(
     shape: Sequence[int], dtype: torch.dtype, device: torch.device
 ) -> torch.Tensor:
-    if device.type != "cpu":
+    if device.type != "cpu" or not prod(shape):
         return torch.zeros(shape, dtype=dtype, device=device)
     # Unlike torch's, numpy's zeros are pages that the system has yet to hand out:
     # opening takes no time, and a short utterance takes little memory.

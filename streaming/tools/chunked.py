@@ -18,7 +18,9 @@ from transformers import Wav2Vec2Model
 
 from streaming.tools.recipe import Streaming
 
-__all__ = ["View", "draw_view", "encode"]
+__all__ = ["View", "draw_view", "encode", "scaled_so_far"]
+
+_QUIET = 1e-5  # 1e-7 of the feature extractor, for speech of 0.1 RMS scaled to 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,35 @@ def draw_view(plan: Streaming, dice: np.random.Generator) -> View | None:
 def _log_uniform(bounds: tuple[int, int], dice: np.random.Generator) -> int:
     low, high = bounds
     return min(high, int(math.exp(dice.uniform(math.log(low), math.log(high + 1)))))
+
+
+def scaled_so_far(
+    samples: Tensor, counts: Tensor, view: View, stride: int = 320
+) -> Tensor:
+    """Scale each chunk by the utterance's mean and variance up to the chunk's end.
+
+    A stream does not know the statistics of the whole utterance yet; see
+    `core/normalise.py`, which computes the same.
+
+    Args:
+        samples: `(batch, n)`, zero mean and unit variance each, then zeros.
+        counts: `(batch,)` samples before the zeros.
+        view: where chunks end.
+        stride: samples of a step.
+    """
+    length, before = view.chunk * stride, view.phase * stride
+    batch, total = samples.shape
+    after = -(total + before) % length
+    chunks = nn.functional.pad(samples, (before, after)).view(batch, -1, length)
+    ends = torch.arange(1, chunks.shape[1] + 1, device=samples.device) * length
+    seen = (ends - before).minimum(counts[:, None])[..., None]
+    exact = chunks.double()
+    mean = exact.sum(2, keepdim=True).cumsum(1) / seen
+    square = exact.square().sum(2, keepdim=True).cumsum(1) / seen
+    spread = (square - mean.square()).clamp(min=0).add(_QUIET).sqrt()
+    scaled = ((chunks - mean.float()) / spread.float()).view(batch, -1)
+    place = torch.arange(total, device=samples.device)
+    return scaled[:, before : before + total].masked_fill(place >= counts[:, None], 0.0)
 
 
 def encode(

@@ -25,7 +25,7 @@ from streaming.errors import ConfigError
 from streaming.models.checkpoint import METADATA
 from streaming.numeric.wer import edits
 from streaming.tools.batches import Batch, Batches, normalise
-from streaming.tools.chunked import View, draw_view, encode
+from streaming.tools.chunked import View, draw_view, encode, scaled_so_far
 from streaming.tools.corpus import AudioStore, Utterance
 from streaming.tools.fresh import alphabet_of, fresh_model, suit_cpu
 from streaming.tools.recipe import Recipe
@@ -167,6 +167,9 @@ class Trainer:
         device = self.model.device
         samples = torch.from_numpy(batch.samples).to(device)
         counts = torch.from_numpy(batch.counts).to(device)
+        view = self._view()
+        if view is not None:
+            samples = scaled_so_far(samples, counts, view)
         labels = [
             torch.tensor(
                 [self.alphabet[c] for c in text.replace(" ", "|")], dtype=torch.long
@@ -176,7 +179,7 @@ class Trainer:
         lengths = torch.tensor([len(label) for label in labels])
         with torch.autocast(device.type, dtype=torch.bfloat16):
             middle = self.recipe.optimisation.middle_ctc_weight
-            last, halfway = encode(self.model.wav2vec2, samples, counts, self._view())
+            last, halfway = encode(self.model.wav2vec2, samples, counts, view)
             logits = [self.model.lm_head(last)]
             if middle:
                 normed = self.model.wav2vec2.encoder.layer_norm(halfway)
@@ -229,6 +232,9 @@ class Trainer:
         samples = np.pad(samples, (0, max(0, 1_600 - len(samples))))
         with torch.autocast(self.model.device.type, dtype=torch.bfloat16):
             heard = torch.from_numpy(samples)[None].to(self.model.device)
+            if view is not None:
+                counts = torch.tensor([heard.shape[1]], device=heard.device)
+                heard = scaled_so_far(heard, counts, view)
             last, _ = encode(self.model.wav2vec2, heard, view=view)
             logits = self.model.lm_head(last)[0]
         best = torch.unique_consecutive(logits.float().argmax(-1)).tolist()

@@ -10,12 +10,18 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
+from streaming.core.normalise import Normaliser, normalised  # noqa: E402
 from streaming.models.horizon import Horizon  # noqa: E402
 from streaming.models.model import Step  # noqa: E402
 from streaming.models.pytorch import fold_weights  # noqa: E402
 from streaming.models.stateful_torch import Stepper  # noqa: E402
 from streaming.numeric.geometry import Geometry  # noqa: E402
-from streaming.tools.chunked import View, draw_view, encode  # noqa: E402
+from streaming.tools.chunked import (  # noqa: E402
+    View,
+    draw_view,
+    encode,
+    scaled_so_far,
+)
 from streaming.tools.fresh import suit_cpu  # noqa: E402
 from streaming.tools.recipe import Streaming  # noqa: E402
 
@@ -228,6 +234,38 @@ def test_a_chunk_is_what_a_step_without_right_context_computes(left, stable):
     ]
 
     np.testing.assert_allclose(trained, np.concatenate(served), atol=1e-4)
+
+
+@pytest.mark.parametrize("view", [View(8), View(8, 4, 3), View(1), View(64, None, 63)])
+def test_a_chunk_is_scaled_as_a_stream_scales_it(view):
+    lengths = [11_900, 5_001]
+    dice = np.random.default_rng(0)
+    raw = [dice.normal(0.01, 0.1, n) * np.linspace(0, 2, n) for n in lengths]
+    whole = np.zeros((2, 11_900), np.float32)
+    for row, each in zip(whole, raw, strict=True):
+        row[: len(each)] = normalised(each.astype(np.float32))
+    scaled = scaled_so_far(torch.from_numpy(whole), torch.tensor(lengths), view)
+
+    for row, samples in zip(scaled, raw, strict=True):
+        expected, seen, start = [], Normaliser(), 0
+        ends = range((view.chunk - view.phase) * STRIDE, 12_000, view.chunk * STRIDE)
+        for end in [*(e for e in ends if e < len(samples)), len(samples)]:
+            piece = samples[start:end].astype(np.float32)
+            seen, start = seen.after(piece), end
+            expected.append(seen.apply(piece))
+        told = np.concatenate(expected)
+        # The floor under the variance is meant for speech, not for the first step.
+        np.testing.assert_allclose(row[640 : len(told)], told[640:], atol=5e-3)
+        assert not row[len(told) :].any()
+
+
+def test_silence_is_not_blown_up():
+    samples = torch.zeros(1, 6_400)
+    samples[0, 3_200:] = torch.randn(3_200) * 2**0.5
+    scaled = scaled_so_far(samples, torch.tensor([6_400]), View(5))
+
+    assert torch.isfinite(scaled).all()
+    assert scaled.abs().max() < 20
 
 
 def test_neighbours_and_padding_change_nothing_in_chunks():

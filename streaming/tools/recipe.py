@@ -18,6 +18,7 @@ __all__ = [
     "Optimisation",
     "Recipe",
     "Shape",
+    "Snippets",
     "Streaming",
     "load_recipe",
 ]
@@ -191,6 +192,37 @@ class Streaming:
 
 
 @dataclass(frozen=True, slots=True)
+class Snippets:
+    """Words and phrases to cut out of longer recordings, and to train on too.
+
+    They are drawn as corpora of their own, `snippet_words` and `snippet_phrases`.
+
+    Attributes:
+        corpora: which corpora to cut.
+        model: checkpoint folder that finds the words, half trained is enough; its
+            alphabet must be the recipe's.
+        words: these are cut out alone.
+        phrase_words: everything is cut into phrases of 1 to this many words as
+            well; 0 for none.
+        seed: of the phrases' lengths.
+    """
+
+    corpora: tuple[str, ...]
+    model: Path
+    words: tuple[str, ...] = ()
+    phrase_words: int = 4
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.phrase_words, int) or self.phrase_words < 0:
+            raise ConfigError(
+                f"snippets: phrase_words must be 0 or more, got {self.phrase_words!r}"
+            )
+        if not self.corpora:
+            raise ConfigError("snippets: corpora must name one or more")
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """Everything `wavestitch train` needs.
 
@@ -204,6 +236,7 @@ class Recipe:
         alphabet: characters of the vocabulary beside the word border.
         seed: of everything random.
         streaming: train for streams too; None for whole utterances only.
+        snippets: cut words out of longer recordings; None for none.
     """
 
     manifests: tuple[Path, ...]
@@ -220,6 +253,7 @@ class Recipe:
     augmentation: Augmentation = field(default_factory=Augmentation)
     optimisation: Optimisation = field(default_factory=Optimisation)
     streaming: Streaming | None = None
+    snippets: Snippets | None = None
 
     def with_manifest(self, path: Path) -> Recipe:
         """This recipe with one more manifest to train on."""
@@ -255,6 +289,11 @@ def load_recipe(path: Path) -> Recipe:
         table[key] = _build(kind, table.get(key, {}))
     if "streaming" in table:
         table["streaming"] = _build(Streaming, table["streaming"])
+    if "snippets" in table:
+        cut = table["snippets"]
+        if "model" in cut:
+            cut["model"] = here / cut["model"]
+        table["snippets"] = _build(Snippets, cut)
     return _build(Recipe, table)
 
 

@@ -25,8 +25,8 @@ from streaming.errors import ConfigError
 from streaming.tools.batches import Batches
 from streaming.tools.chunked import View
 from streaming.tools.corpus import AudioStore, Utterance, held_out, read_manifest
+from streaming.tools.making import with_made_speech
 from streaming.tools.recipe import Recipe, Streaming, load_recipe
-from streaming.tools.synthesize import Synthesis, synthesize
 from streaming.tools.training import Schedule, Trainer, run
 
 __all__ = ["train"]
@@ -61,7 +61,7 @@ def train(
     if streaming and recipe.streaming is None:
         recipe = replace(recipe, streaming=Streaming())
     folder.mkdir(parents=True, exist_ok=True)
-    recipe = _with_synthetic(recipe, folder, quiet=quiet)
+    recipe = with_made_speech(recipe, folder, quiet=quiet)
     _Data(recipe, folder)  # decodes once, before the workers ask for it
     if workers == 1:
         _work(0, 1, recipe, folder, threads, 0, quiet)
@@ -71,26 +71,6 @@ def train(
         port = probe.getsockname()[1]
     spawn: Any = torch.multiprocessing.spawn  # type: ignore[attr-defined]
     spawn(_work, (workers, recipe, folder, threads, port, quiet), nprocs=workers)
-
-
-def _with_synthetic(recipe: Recipe, folder: Path, *, quiet: bool) -> Recipe:
-    if not recipe.synthetic_hours:
-        return recipe
-    if recipe.sentences is None:
-        raise ConfigError("synthetic_hours needs sentences, a text file")
-    plan = Synthesis(recipe.sentences, recipe.synthetic_hours, recipe.seed)
-    place = folder / f"synthetic-{recipe.synthetic_hours:g}h-{recipe.seed}"
-    manifest = place / "manifest.jsonl"
-    if not manifest.exists():
-        with Progress(console=Console(stderr=True, quiet=quiet)) as bar:
-            task = bar.add_task("synthesizing", total=plan.hours)
-            made = synthesize(
-                plan,
-                place.with_suffix(".part"),
-                lambda hours: bar.update(task, completed=hours),
-            )
-        made.parent.rename(place)
-    return recipe.with_manifest(manifest)
 
 
 class _Data:

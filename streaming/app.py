@@ -140,6 +140,12 @@ async def _serving(
         await asyncio.to_thread(engine.start)
         facts = facts_of(model)
         server.open(Backend(facts, engine, _session_maker(facts)))
+        _log.info(
+            "%s runs %s on %d workers",
+            facts.name,
+            "stateful" if facts.stateful else "windowed",
+            engine.stats.workers,
+        )
         _log.info("listening on %s", server.url)
         http_url = server.url.replace("ws://", "http://", 1)
         yield Running(server.url, http_url, server, engine, facts)

@@ -116,12 +116,18 @@ class Schedule:
         """Let a job wait.
 
         Raises:
-            Overloaded: it is a full pass, and too much audio waits for those.
+            Overloaded: it is a full pass, and takes longer than any pass may now, or
+                too much audio waits for those.
         """
         match job.kind:
             case Pass.STITCHED:
                 self._windows.add(job)
             case Pass.FULL:
+                if self._cost(job) > self.longest_s:
+                    raise Overloaded(
+                        f"a full pass over {self._seconds(job.window.hop):.1f} s would "
+                        f"take {self._cost(job):.2f} s, a pass may {self.longest_s:.2f}"
+                    )
                 waiting = self._seconds(self._full_samples + job.window.hop)
                 if self._full and waiting > self._queue_s:
                     raise Overloaded(
@@ -211,11 +217,6 @@ class Schedule:
         return inf if first is None else self._latest_start(first) - now
 
     @property
-    def waiting(self) -> int:
-        """Jobs that wait."""
-        return self._windows.jobs + len(self._full)
-
-    @property
     def most_urgent(self) -> Job | None:
         """The window that runs next, among those that wait."""
         return self._windows.first()
@@ -233,6 +234,11 @@ class Schedule:
         if worth <= len(jobs) or alone_s <= 0:
             return 1.0
         return len(jobs) * costs.seconds(samples, worth) / worth / alone_s
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that wait."""
+        return self._windows.jobs + len(self._full)
 
     @property
     def waiting_s(self) -> float:

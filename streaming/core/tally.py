@@ -34,14 +34,15 @@ class EngineStats:
         windows: windows done, and `full_passes`, full passes done, failed or not.
         failed: jobs that the model failed.
         given_up: full passes that could not be in time.
-        refused: jobs not taken: too many full passes, or the engine did not run.
+        refused: jobs not taken: full passes too long or too many, or the engine did
+            not run.
         cancelled: jobs cancelled before they began.
         undelivered: answers that nobody took.
         batch_sizes: `(size, passes)`, by size.
         windows_late: windows that ended past their deadline.
         lateness_s: end minus deadline of the last windows, oldest first; negative
             is early.
-        computed_samples: samples in passes by kind, contexts included.
+        computed_samples: samples in passes by kind, contexts and padding included.
         decoded_samples: samples of the hops of windows done, and of full passes
             done; those of jobs that failed are in neither.
         stateful: windows are steps of a model that keeps their left context.
@@ -117,10 +118,11 @@ class Tally:
         self.busy -= 1
         self.inference_s += seconds
         self.sizes[len(jobs)] += 1
+        longest = max(len(job.window.samples) for job in jobs)
         for job in jobs:
             self.kinds[job.kind] += 1
-            if job not in failed:
-                self.computed[job.kind] += len(job.window.samples)
+            if job not in failed and len(job.window.samples):
+                self.computed[job.kind] += longest
                 self.decoded[job.kind] += job.window.hop
             if job.kind is Pass.STITCHED:
                 self.lateness_s.append(now - job.deadline)

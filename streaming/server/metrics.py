@@ -32,6 +32,11 @@ _GAUGES = (
     ("late_seconds", "Of them, seconds past their deadline.", "late_s"),
     ("inference_busy", "Passes that run now.", "busy"),
     ("inference_workers", "Passes that may run at once.", "workers"),
+    ("inference_stateful", "1: windows keep state; 0: they overlap.", "stateful"),
+    ("states_open", "Utterances whose state is open.", "states"),
+    ("state_bytes", "Memory of all states.", "state_bytes"),
+    ("state_bytes_most", "Memory of the stream with most.", "state_bytes_most"),
+    ("redundancy", "Samples computed for each decoded.", "redundancy"),
 )
 _COUNTERS = (
     ("inference_seconds", "Seconds in passes, all workers.", "inference_s"),
@@ -42,6 +47,19 @@ _COUNTERS = (
     ("jobs_failed", "Jobs that the model failed.", "failed"),
     ("jobs_cancelled", "Jobs not wanted any more.", "cancelled"),
     ("jobs_refused", "Jobs not taken.", "refused"),
+)
+# as above, by the kind of pass
+_BY_PASS = (
+    (
+        "computed_samples",
+        "Samples in passes, contexts and padding included.",
+        "computed_samples",
+    ),
+    (
+        "decoded_samples",
+        "Samples that windows moved on by, and of full passes.",
+        "decoded_samples",
+    ),
 )
 
 
@@ -137,6 +155,11 @@ class _EngineCollector(Collector):
         for name, about, field in _COUNTERS:
             value = getattr(stats, field)
             yield CounterMetricFamily(f"wavestitch_{name}", about, value=value)
+        for name, about, field in _BY_PASS:
+            family = CounterMetricFamily(f"wavestitch_{name}", about, labels=["pass"])
+            for kind, value in getattr(stats, field):
+                family.add_metric([kind.value], value)
+            yield family
         counts = accumulate(passes for _, passes in stats.batch_sizes)
         sizes = [f"{size:.1f}" for size, _ in stats.batch_sizes]
         buckets = [*zip(sizes, counts, strict=True), ("+Inf", stats.passes)]

@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from streaming.config import Config
+from streaming.core.costs import UNBOUNDED
 from streaming.core.facts import ModelFacts
 from streaming.events import GoAway, Ready
 from streaming.protocols.adapter import Adapter, Dialect
@@ -247,11 +248,10 @@ class Server:
             dialect.refusal,
             limit_passes,
         )
-        smallest_ms = sessions.smallest_budget_ms(config.budget_ms)
-        longest = engine.full_pass_limit(smallest_ms / 1_000)
 
         def make(first: int, on_end: Callable[[], None]) -> Stream:
-            session = backend.open_session(config, first, longest)
+            # The engine knows what it affords at any time, and refuses the rest.
+            session = backend.open_session(config, first, UNBOUNDED)
             return Stream(session, config, around, on_end)
 
         opened = sessions.open(config.audio.channels, make)

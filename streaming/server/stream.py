@@ -100,6 +100,7 @@ class Stream:
         self._farewell: Exception | None = None
         self._answers = Answers()
         self._jobs: set[Job] = set()
+        self._numbers: set[int] = set()  # of its streams, to the engine
         self._arrivals = Arrivals(config.audio)
         self._accounts = Accounts(session, config.audio, around.metrics)
         self._active_at = around.clock()
@@ -236,6 +237,7 @@ class Stream:
             match effect:
                 case Job():
                     self._jobs.add(effect)
+                    self._numbers.add(effect.stream)
                     engine.submit(effect, self._answered)
                 case Cancel():
                     self._jobs.difference_update(engine.cancel(effect))
@@ -293,6 +295,8 @@ class Stream:
         if self.ended:
             return
         self.ended = True
+        for number in self._numbers:  # what a model keeps of it goes, whatever ended it
+            self._around.engine.cancel(Cancel(number, None))
         self._accounts.close()
         self._roomy.set()
         self.outbox.close(*self._close)

@@ -70,6 +70,7 @@ class Workbench:
             model,
             replace(config.engine, queue_s=_PATIENT_QUEUE_S),
             crossing=self._calls.put,
+            spare=0,  # nobody waits for windows
         )
 
     @property
@@ -138,9 +139,7 @@ class Workbench:
         asked = _Asked()
         samples = normalised(span, self.facts.normalise)
         window = Window(samples, start=0, left=0, hop=len(span), right=0, last=True)
-        # To the engine a window of a stream of its own: full passes leave one
-        # worker free for live windows, and here there are none.
-        job = Job(next(self._numbers), 0, window, Pass.STITCHED, self.now())
+        job = Job(next(self._numbers), 0, window, Pass.FULL, self.now())
         if not len(span):
             labels = len(self.facts.vocabulary.labels)
             asked.answer = Logits(job, np.zeros((0, labels), np.float32))

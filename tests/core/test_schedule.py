@@ -248,10 +248,10 @@ def test_full_passes_go_by_costs_of_their_own():
     made = schedule(*jobs, batching=Batching(GEOMETRY, 8), costs=dear)
 
     assert [2, 1, 0] == [len(made.take(0.0)) for _ in range(3)]
-    made.longest_s = 0.05
-    assert (jobs[3],) == made.give_up(0.0)
     made.add(late := full(5, 0.99))
     assert (late,) == made.give_up(0.9)
+    made.longest_s = 0.05
+    assert (jobs[3],) == made.give_up(0.0)
 
 
 def test_where_nobody_waits_for_windows_every_worker_may_run_full_passes():
@@ -324,6 +324,18 @@ def test_full_passes_past_the_bound_are_refused_with_the_numbers():
 
     made.add(full(3, 9.0, 400))
     assert 1.0 == made.waiting_s
+
+
+def test_a_full_pass_that_no_pass_may_take_as_long_as_is_refused_at_once():
+    made = schedule()
+    made.longest_s = 0.25
+
+    with pytest.raises(Overloaded, match=r"0\.3 s would take 0\.30 s, .* may 0\.25"):
+        made.add(full(1, 9.0, 300))
+    made.add(full(1, 9.0, 250))
+    made.costs = CostModel(Costs(linear_s=0.002))
+    with pytest.raises(Overloaded, match=r"would take 0\.40 s"):
+        made.add(full(1, 9.0, 200))
 
 
 def test_one_full_pass_may_always_wait():

@@ -200,6 +200,7 @@ class ScriptedEngine:
         self.limits = []
         self.strain = Strain()
         self.full_passes = []
+        self.ended = []
         self.submitted = asyncio.Event()
 
     def submit(self, job, deliver: Callable[[Logits], None]):
@@ -214,6 +215,8 @@ class ScriptedEngine:
             deliver(Logits(job, np.zeros((0, 3), np.float32)))
 
     def cancel(self, cancel):
+        if cancel.utterance is None:
+            self.ended.append(cancel.stream)
         gone = [j for j, _ in self.waiting if j.stream == cancel.stream]
         self.waiting = [w for w in self.waiting if w[0] not in gone]
         return tuple(gone)
@@ -221,9 +224,6 @@ class ScriptedEngine:
     def admit(self):
         if self.full is not None:
             raise Overloaded(self.full, 7.2)
-
-    def full_pass_limit(self, budget_s):
-        return int(budget_s * 16_000)
 
     def least_budget_s(self, samples):  # noqa: ARG002
         return self.least_s
@@ -258,6 +258,12 @@ class ScriptedEngine:
             batch_sizes=((1, 2), (2, 1)),
             windows_late=0,
             lateness_s=(),
+            computed_samples=((Pass.STITCHED, 960), (Pass.FULL, 640)),
+            decoded_samples=((Pass.STITCHED, 640), (Pass.FULL, 640)),
+            stateful=True,
+            states=2,
+            state_bytes=3_000,
+            state_bytes_most=2_000,
         )
 
 

@@ -127,7 +127,6 @@ async def test_budgets_limit_the_passes_of_the_engine():
         async with stage.connect("?budget_ms=300") as client:
             await client.recv()
             assert 0.3 == stage.engine.limits[-1]
-            assert 4_800 == stage.sessions[0].full_pass_limit
             await client.send('{"type":"configure","budget_ms":200}')
             await hear(client, "configured")
             assert 0.2 == stage.engine.limits[-1]
@@ -209,6 +208,19 @@ async def test_a_bug_hits_only_its_own_stream(caplog):
     assert ("internal", 1011) == (heard[-1]["code"], client.close_code)
     assert "secret" not in heard[-1]["message"]
     assert "a secret of the server" in caplog.text
+
+
+@pytest.mark.parametrize("last", [b"boom", FINISH])
+async def test_what_the_engine_keeps_of_a_stream_goes_with_it(last):
+    async with staged() as stage, stage.connect() as client:
+        await client.send(SECOND)
+        await hear(client, "partial")
+        assert [] == stage.engine.ended
+        await client.send(last)
+        await rest(client)
+        await stage.server.sessions.wait_empty()
+
+        assert [stage.sessions[0].first] == stage.engine.ended
 
 
 async def test_a_bug_while_writing_hits_only_its_own_stream(caplog):

@@ -90,6 +90,13 @@ async def test_metrics_have_a_registry_of_their_own():
     assert "wavestitch_streams_open 0.0" in quiet
     assert 'wavestitch_batch_size_bucket{le="2.0"} 3.0' in text
     assert "wavestitch_inference_seconds_total 0.25" in text
+    assert "wavestitch_inference_stateful 1.0" in text
+    assert "wavestitch_states_open 2.0" in text
+    assert "wavestitch_state_bytes 3000.0" in text
+    assert "wavestitch_state_bytes_most 2000.0" in text
+    assert 'wavestitch_computed_samples_total{pass="stitched"} 960.0' in text
+    assert 'wavestitch_decoded_samples_total{pass="full"} 640.0' in text
+    assert "wavestitch_redundancy 2.5" in text
 
 
 async def test_an_unknown_path_lists_the_paths():

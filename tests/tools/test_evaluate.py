@@ -18,7 +18,7 @@ from tests.tools.test_transcribe import CONFIG, Amplitudes
 
 @pytest.fixture(autouse=True)
 def _amplitudes(monkeypatch):
-    monkeypatch.setattr(workbench, "load_model", lambda _: Amplitudes())
+    monkeypatch.setattr(workbench, "load_model", lambda *_: Amplitudes())
     monkeypatch.setattr(workbench, "load_detector", lambda *_: rig.detector)
     monkeypatch.setattr("streaming.engine.time_passes", lambda *_: [(16_000, 1, 0.01)])
 

@@ -15,6 +15,7 @@ from streaming.cli.transcribe import written as laid_out
 from streaming.config import Config, EngineConfig, Finals, StreamConfig
 from streaming.errors import ModelError, UnsupportedAudio
 from streaming.events import Final, Finished, Partial, Pass, Word
+from streaming.models.model import Windowed
 from streaming.tools import workbench
 from streaming.tools.onepass import one_passes, quiet_cuts
 from streaming.tools.playing import Take, play
@@ -28,7 +29,7 @@ HELLO = [(" ", 400), ("a", 300), ("-", 60), ("b", 300), (" ", 1_000)]
 AGAIN = [("c", 300), ("-", 60), ("d", 300), (" ", 700)]
 
 
-class Amplitudes:
+class Amplitudes(Windowed):
     """The model of the core's rig, behind the seam."""
 
     name, language = "amplitudes", "en"
@@ -51,7 +52,7 @@ class Amplitudes:
 
 @pytest.fixture(autouse=True)
 def _amplitudes(monkeypatch):
-    monkeypatch.setattr(workbench, "load_model", lambda _: Amplitudes())
+    monkeypatch.setattr(workbench, "load_model", lambda *_: Amplitudes())
     monkeypatch.setattr(workbench, "load_detector", lambda *_: rig.detector)
     # Its passes read the samples' heights; warming up with noise costs seconds.
     monkeypatch.setattr("streaming.engine.time_passes", lambda *_: [(16_000, 1, 0.01)])
@@ -214,7 +215,7 @@ def test_a_broken_model_ends_the_work(monkeypatch, tmp_path):
     class Broken(Amplitudes):
         fails_from = 1
 
-    monkeypatch.setattr(workbench, "load_model", lambda _: Broken())
+    monkeypatch.setattr(workbench, "load_model", lambda *_: Broken())
     path = written(tmp_path / "a.wav", rig.sound(HELLO))
     for mode in ("streaming", "offline"):
         with pytest.raises(ModelError, match="out of memory"):

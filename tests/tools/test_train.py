@@ -11,11 +11,24 @@ import soundfile
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
+from streaming.cli import main  # noqa: E402
 from streaming.errors import ConfigError  # noqa: E402
+from streaming.models.checkpoint import read_checkpoint  # noqa: E402
+from streaming.tools.export import export_checkpoint  # noqa: E402
 from streaming.tools.fresh import fresh_model  # noqa: E402
 from streaming.tools.recipe import load_recipe  # noqa: E402
 from streaming.tools.train import train  # noqa: E402
+from streaming.tools.training import Trainer  # noqa: E402
 
+SMALL = {
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "conv_dim": [8] * 7,
+    "num_conv_pos_embeddings": 8,
+    "num_conv_pos_embedding_groups": 2,
+}
 PITCHES = {"a": 300, "b": 900, "c": 2_400}
 
 
@@ -89,8 +102,7 @@ def test_the_loss_falls_and_the_export_loads(corpus, tmp_path):
     vocabulary = json.loads((tmp_path / "model" / "vocab.json").read_text())
     assert vocabulary == {"<pad>": 0, "<unk>": 1, "|": 2, "a": 3, "b": 4, "c": 5}
     assert {"step", "tones", "held_out"} == set(rows_of(tmp_path)[-1])
-    facts = json.loads((tmp_path / "model" / "wavestitch.json").read_text())
-    assert facts["streaming"] is False
+    assert not read_checkpoint(tmp_path / "model").streaming
 
 
 def test_it_learns_for_streams_too_and_says_so(corpus, tmp_path):
@@ -106,8 +118,10 @@ def test_it_learns_for_streams_too_and_says_so(corpus, tmp_path):
     assert [20, 40, 60, 80] == [row["step"] for row in rows if "loss" in row]
     assert losses[-1] < 0.5 * losses[0]
     assert {"step", "tones", "held_out", "held_out@chunk"} == set(rows[-1])
-    facts = json.loads((tmp_path / "model" / "wavestitch.json").read_text())
-    assert facts["streaming"] is True
+    served = export_checkpoint(
+        tmp_path / "model", tmp_path / "served", name="tones", language="en", int8=False
+    )
+    assert served.streaming
 
 
 def test_the_flag_turns_streaming_on_where_the_recipe_says_nothing(corpus, tmp_path):
@@ -115,6 +129,27 @@ def test_the_flag_turns_streaming_on_where_the_recipe_says_nothing(corpus, tmp_p
 
     names = set(rows_of(tmp_path)[-1])
     assert {"tones@chunk", "held_out@chunk"} <= names
+
+
+@pytest.mark.parametrize("flags", [[], ["--streaming"]])
+def test_the_command_passes_the_flag_on(corpus, monkeypatch, flags):
+    told = {}
+    monkeypatch.setattr(
+        "streaming.tools.train.train", lambda *_, **how: told.update(how)
+    )
+
+    assert 0 == main(["train", str(corpus / "recipe.toml"), *flags])
+    assert bool(flags) is told["streaming"]
+
+
+def test_a_checkpoint_that_mixes_chunks_is_refused(tmp_path):
+    config = transformers.Wav2Vec2Config(add_adapter=True, **SMALL)
+    transformers.Wav2Vec2ForCTC(config).save_pretrained(tmp_path / "start")
+    path = tmp_path / "recipe.toml"
+    path.write_text(f'start = "start"\n{RECIPE}[streaming]\n')
+
+    with pytest.raises(ConfigError, match="start: its adapter convolves across"):
+        Trainer(load_recipe(path), tmp_path)
 
 
 def test_a_stopped_run_goes_on_where_it_was(corpus, tmp_path):

@@ -35,6 +35,9 @@ class CorpusShare:
         weight: hours drawn from it, relative to the other corpora's weights.
         join: most utterances strung together into one, pauses between them.
         speed: slowest and fastest playback, which moves pitch and formants too.
+        trim_s: most that is cut off a recording's beginning and end, before it is
+            strung together; of half of them, and at most a quarter. For corpora of
+            single words: people's own are cut closer than those one trains on.
         hold_out: keep one utterance in this many out of training (0: none).
     """
 
@@ -42,6 +45,7 @@ class CorpusShare:
     weight: float
     join: int = 1
     speed: tuple[float, float] = (0.88, 1.14)
+    trim_s: tuple[float, float] = (0.0, 0.0)
     hold_out: int = 0
 
     def __post_init__(self) -> None:
@@ -52,6 +56,10 @@ class CorpusShare:
         if self.join < 1:
             raise ConfigError(
                 f"corpus {self.name}: join must be 1 or more, got {self.join}"
+            )
+        if min(self.trim_s) < 0:
+            raise ConfigError(
+                f"corpus {self.name}: trim_s must be 0 or more, got {self.trim_s}"
             )
         if not 0.3 <= self.speed[0] <= self.speed[1] <= 3:
             raise ConfigError(

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import count
 from math import inf
 from typing import assert_never
 
@@ -81,10 +83,10 @@ class Schedule:
         spare: how many of them are kept free of full passes, where there are more.
         queue_s: seconds of audio, see the last rule.
 
+    `costs` may be replaced at any time, and so may `longest_s`: half the smallest
+    active budget, since inference cannot be interrupted.
+
     Attributes:
-        costs: as above; may be replaced at any time.
-        longest_s: most seconds that one pass may take: half the smallest active
-            budget, since inference cannot be interrupted.
         full_passes: whether any may be begun; False has `give_up` return them all.
     """
 
@@ -97,9 +99,9 @@ class Schedule:
         spare: int = 1,
         queue_s: float = inf,
     ) -> None:
-        self.costs = costs
-        self.longest_s = inf
         self.full_passes = True
+        self._costs = costs
+        self._longest_s = inf
         self._batching = batching
         self._workers = workers
         self._most_full = max(1, workers - spare)
@@ -109,6 +111,37 @@ class Schedule:
         self._full_samples = 0
         self._running_full: set[Job] = set()
         self._full_passes = 0
+        self._by_deadline: list[tuple[float, int, Job]] = []  # full ones, gone ones too
+        self._order = count()
+        self._look_again()
+
+    # --- what may change -----------------------------------------------------
+
+    @property
+    def costs(self) -> CostModel:
+        """Seconds that a pass takes."""
+        return self._costs
+
+    @costs.setter
+    def costs(self, costs: CostModel) -> None:
+        self._costs = costs
+        self._look_again()
+
+    @property
+    def longest_s(self) -> float:
+        """Most seconds that one pass may take."""
+        return self._longest_s
+
+    @longest_s.setter
+    def longest_s(self, seconds: float) -> None:
+        self._longest_s = seconds
+        self._look_again()
+
+    def _look_again(self) -> None:
+        """What was computed from costs holds no more."""
+        self._seconds_of: dict[tuple[Pass, int], float] = {}
+        self._most_of: dict[tuple[Pass, int], int] = {}
+        self._give_up_at = -inf  # before this nothing is to be given up
 
     # --- in and out --------------------------------------------------------
 
@@ -137,6 +170,8 @@ class Schedule:
                     )
                 self._full[job] = None
                 self._full_samples += job.window.hop
+                heappush(self._by_deadline, (job.deadline, next(self._order), job))
+                self._give_up_at = min(self._give_up_at, self._latest_start(job))
             case _:
                 assert_never(job.kind)
 
@@ -178,7 +213,11 @@ class Schedule:
 
     def give_up(self, now: float) -> tuple[Job, ...]:
         """Remove the full passes that may not be begun any more, and return them."""
-        return self._remove(job for job in self._full if not self._may_begin(job, now))
+        if self.full_passes and now < self._give_up_at:
+            return ()
+        given_up = self._remove(j for j in self._full if not self._may_begin(j, now))
+        self._give_up_at = min(map(self._latest_start, self._full), default=inf)
+        return given_up
 
     def clear(self) -> tuple[Job, ...]:
         """Remove everything that waits, and return it."""
@@ -227,6 +266,8 @@ class Schedule:
         1 where batches gain nothing; a device that gains from them does not wait
         for full ones while it is idle, and so is busier than it needs to be.
         """
+        if self._batching.max_batch == 1:
+            return 1.0
         costs = self.costs.of(jobs[0].kind)
         samples = max(len(job.window.samples) for job in jobs)
         worth = costs.batch(samples, self._batching.max_batch)
@@ -248,6 +289,9 @@ class Schedule:
     # --- windows and full passes -------------------------------------------
 
     def _take_windows(self, first: Job) -> tuple[Job, ...]:
+        if self._batching.max_batch == 1:
+            self._windows.start(first)
+            return (first,)
         jobs: list[Job] = []
         for job in self._fill(self._windows.like(first)):
             self._windows.start(job)
@@ -270,6 +314,11 @@ class Schedule:
     def _next_full(self, now: float) -> Job | None:
         if self._full_passes >= self._most_full:
             return None
+        first = self._by_deadline
+        while first and first[0][2] not in self._full:
+            heappop(first)
+        if not first or self._may_begin(first[0][2], now):
+            return first[0][2] if first else None
         may = (job for job in self._full if self._may_begin(job, now))
         return min(may, key=lambda job: job.deadline, default=None)
 
@@ -294,21 +343,33 @@ class Schedule:
 
     def _fill(self, jobs: Iterator[Job]) -> Iterator[Job]:
         """The first of `jobs`, and as many of the next as one pass may hold."""
-        longest = worth = 0
+        longest = 0
         for size, job in enumerate(jobs, start=1):
-            costs = self.costs.of(job.kind)
             longest = max(longest, len(job.window.samples))
-            worth = worth or costs.batch(longest, self._batching.max_batch)
-            too_long = costs.seconds(longest, size) > self.longest_s
-            if size > 1 and (size > worth or too_long):
+            if size > 1 and size > self._most(job.kind, longest):
                 return
             yield job
+
+    def _most(self, kind: Pass, samples: int) -> int:
+        """How many jobs of `samples` one pass may hold, and is worth holding."""
+        most = self._most_of.get((kind, samples))
+        if most is None:
+            costs = self._costs.of(kind)
+            most = costs.batch(samples, self._batching.max_batch)
+            while most > 1 and costs.seconds(samples, most) > self._longest_s:
+                most -= 1
+            self._most_of[kind, samples] = most
+        return most
 
     def _latest_start(self, job: Job) -> float:
         return job.deadline - self._cost(job)
 
     def _cost(self, job: Job) -> float:
-        return self.costs.of(job.kind).seconds(len(job.window.samples))
+        of = job.kind, len(job.window.samples)
+        seconds = self._seconds_of.get(of)
+        if seconds is None:
+            seconds = self._seconds_of[of] = self._costs.of(of[0]).seconds(of[1])
+        return seconds
 
     def _seconds(self, samples: int) -> float:
         return samples / self._batching.geometry.sample_rate

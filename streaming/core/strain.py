@@ -8,23 +8,23 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from itertools import islice
-from math import ceil
+from math import ceil, exp, inf
 
 from streaming.core.ladder import Strain
 from streaming.events import Job, Pass
 
 __all__ = ["StrainGauge"]
 
-_BUSY_S = 2.0  # what workers did is averaged over this
+# Time constants of running means. Of `busy` short, as the ladder goes down by it; of
+# `needed` long, as it goes up by it, and speech comes in spurts.
+_BUSY_S = 1.0
+_NEEDED_S = 5.0
 _USED_S = 0.5  # how long windows took is that of the last such while
 _WINDOWS = 256  # of them at most: enough for a percentile
 _QUANTILE = 0.95
 # A window this far ahead of the pace of speech is of audio that was pushed: messages
 # of a live caller are shorter, and so is the jitter of a network.
 _AHEAD_S = 1.0
-
-_Pass = tuple[float, float, float]  # began, share of it that counts, of a full batch
 
 
 class StrainGauge:
@@ -36,8 +36,9 @@ class StrainGauge:
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
-        self._running: dict[Job, _Pass] = {}  # by the first job of each pass
-        self._passes: deque[tuple[float, _Pass]] = deque()  # (ended, pass)
+        self._at = -inf
+        self._busy = self._needed = 0.0  # means, as of then
+        self._running: dict[Job, float] = {}  # first job of each pass: as it is filled
         self._windows: deque[tuple[float, float]] = deque(maxlen=_WINDOWS)
 
     def began(self, jobs: Sequence[Job], filled: float, now: float) -> None:
@@ -48,15 +49,16 @@ class StrainGauge:
             filled: the part of its time that its jobs would take in a full batch.
             now: seconds.
         """
-        counts = 0.0 if now < earliest(jobs) - _AHEAD_S else 1.0
-        self._running[jobs[0]] = (now, counts, counts * filled)
+        if now >= earliest(jobs) - _AHEAD_S:
+            self._move_to(now)
+            self._running[jobs[0]] = filled
 
     def ended(self, jobs: Sequence[Job], now: float) -> None:
         """A pass that began has ended, well or badly."""
-        begun = self._running.pop(jobs[0])
-        self._passes.append((now, begun))
+        self._move_to(now)
+        self._running.pop(jobs[0], None)
         # The last will do of a batch of thousands; they were begun together.
-        for job in islice(reversed(jobs), _WINDOWS):
+        for job in jobs[-_WINDOWS:]:
             if job.kind is Pass.STITCHED:
                 self._windows.append((now, job.used(now)))
 
@@ -67,24 +69,17 @@ class StrainGauge:
             first: the most urgent window that waits.
             now: seconds.
         """
-        busy, needed = self._worked(now)
-        return Strain(self._used(first, now), busy, needed)
+        self._move_to(now)
+        return Strain(self._used(first, now), self._busy, self._needed)
 
-    def _worked(self, now: float) -> tuple[float, float]:
-        passes, start = self._passes, now - _BUSY_S
-        while passes and passes[0][0] <= start:
-            passes.popleft()
-        busy = needed = 0.0
-        for ended, (began, counts, filled) in passes:
-            seconds = ended - max(began, start)
-            busy += counts * seconds
-            needed += filled * seconds
-        for began, counts, filled in self._running.values():
-            seconds = now - max(began, start)
-            busy += counts * seconds
-            needed += filled * seconds
-        time_s = self._workers * _BUSY_S
-        return busy / time_s, needed / time_s
+    def _move_to(self, now: float) -> None:
+        """Until now as many workers were busy as are now."""
+        busy = len(self._running) / self._workers
+        needed = sum(self._running.values()) / self._workers
+        past = max(0.0, now - self._at)
+        self._busy = busy + (self._busy - busy) * exp(-past / _BUSY_S)
+        self._needed = needed + (self._needed - needed) * exp(-past / _NEEDED_S)
+        self._at = max(self._at, now)
 
     def _used(self, first: Job | None, now: float) -> float:
         windows = self._windows

@@ -16,7 +16,31 @@ from streaming.numeric.ctc import BestPath, Collapse, SpokenWord, best_path
 from streaming.numeric.geometry import Geometry
 from streaming.numeric.vocabulary import Vocabulary
 
-__all__ = ["Decoded", "Decoder", "Hypothesis"]
+__all__ = ["BlankRun", "Decoded", "Decoder", "Hypothesis"]
+
+
+@dataclass(frozen=True, slots=True)
+class BlankRun:
+    """When silence to the model ends an utterance that has text.
+
+    Rows of the right context count too, though they may read otherwise once more
+    of the audio is known. So they decide only whether the utterance ends, never
+    where: that is a fixed number of rows after the last label, all of them kept,
+    and whatever begins later is read anew, whole, by the next utterance.
+
+    Attributes:
+        steps: silent rows after the last label that end it.
+        kept: how many of them belong to it.
+    """
+
+    steps: int
+    kept: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.kept <= self.steps:
+            raise ValueError(
+                f"kept must be 1 to the {self.steps} steps of the run, got {self.kept}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +83,7 @@ class Decoder:
         geometry: how rows lie over samples.
         start: the utterance's first sample, from the stream's first.
         temperature: divides the logits before a confidence is taken.
-        blank_run_steps: silent rows after text that end the utterance; None
-            never ends it.
+        blank_run: silence after text that ends the utterance; None never ends it.
     """
 
     def __init__(
@@ -70,19 +93,15 @@ class Decoder:
         *,
         start: int,
         temperature: float = 1.0,
-        blank_run_steps: int | None = None,
+        blank_run: BlankRun | None = None,
     ) -> None:
         if temperature <= 0:
             raise ValueError(f"temperature must be above 0, got {temperature}")
-        if blank_run_steps is not None and blank_run_steps < 1:
-            raise ValueError(
-                f"blank_run_steps must be 1 or more, got {blank_run_steps}"
-            )
         self._vocabulary = vocabulary
         self._geometry = geometry
         self._start = start
         self._temperature = temperature
-        self._blank_run = blank_run_steps
+        self._blank_run = blank_run
         self._kept = Collapse(vocabulary)
         self._kept_samples = 0
         self._complete = False
@@ -98,17 +117,16 @@ class Decoder:
 
     @property
     def cut(self) -> int | None:
-        """Where the utterance should end: a run of blanks after text ended here.
+        """Where the utterance should end, as a run of blanks followed its text.
 
-        Samples from the utterance's first, a multiple of the stride. It follows
-        from the rows alone, not from where the windows were cut. Rows after it
-        are ignored.
+        Samples from the utterance's first, a multiple of the stride. Hops may
+        have been taken past it: they were silent. Rows after it are ignored.
         """
         return self._cut
 
     @property
     def kept_samples(self) -> int:
-        """Samples of the hops taken so far, the cut included once there is one."""
+        """Samples of the hops taken so far, the cut within them if there is one."""
         return self._kept_samples
 
     @property
@@ -142,7 +160,7 @@ class Decoder:
         left = window.left // stride
         hop = self._geometry.steps(window.left + window.hop) - left
         path = best_path(logits.rows[left:], self._temperature)
-        self._keep(path[:hop])
+        self._keep(path, hop)
         self._kept_samples += window.hop
         self._complete = window.last
         if self._complete:
@@ -185,30 +203,37 @@ class Decoder:
                 f"expected {wanted}"
             )
 
-    def _keep(self, path: BestPath) -> None:
-        """Collapse on, up to the cut if it lies in these rows."""
-        end = self._end_of_blanks(path)
+    def _keep(self, path: BestPath, hop: int) -> None:
+        """Collapse the hop's rows on, up to the cut if it is known by now."""
+        end = self._end_of_text(path, self._kept.steps + hop)
         if end is None:
-            self._kept.push(path)
+            self._kept.push(path[:hop])
         else:
-            self._kept.push(path[: end - self._kept.steps])
+            self._kept.push(path[: max(0, end - self._kept.steps)])
             self._kept.close()
             self._cut = end * self._geometry.stride
 
-    def _end_of_blanks(self, path: BestPath) -> int | None:
-        """The step at which a run of silence after text is long enough."""
-        if self._blank_run is None:
+    def _end_of_text(self, path: BestPath, kept: int) -> int | None:
+        """The step that ends the utterance, if the first `kept` steps hold it.
+
+        Args:
+            path: of the hop and its right context.
+            kept: steps from the utterance's first to the end of the hop.
+        """
+        rule = self._blank_run
+        if rule is None:
             return None
         spoken = self._kept.spoken_end
         for run in path.runs(self._kept.steps):
-            if spoken is not None and run.start - spoken >= self._blank_run:
+            if spoken is not None and run.start - spoken >= rule.steps:
                 break
             if self._vocabulary.shows(run.label):
                 spoken = run.end
-        last = self._kept.steps + len(path)
-        if spoken is None or last - spoken < self._blank_run:
+        heard = self._kept.steps + len(path)
+        if spoken is None or heard - spoken < rule.steps:
             return None
-        return spoken + self._blank_run
+        end = spoken + rule.kept
+        return end if end <= kept else None
 
     def _show(self, tail: BestPath, right: int) -> None:
         space = self._vocabulary.space

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import assert_never
 
-from streaming.config import StreamConfig
-from streaming.core.decoder import Decoder
+from streaming.config import GateConfig, StreamConfig
+from streaming.core.decoder import BlankRun, Decoder
 from streaming.core.facts import ModelFacts
 from streaming.core.frontend import FrontEnd, FrontEvent, Parted
 from streaming.core.fullpass import FullPasses
@@ -244,7 +244,6 @@ class Stream:
     def _begin(self, opened: Opened) -> None:
         facts = self._setup.facts
         gate = self._front.settings(opened.start)
-        silence_ms = gate.hangover_ms + gate.blank_extra_ms
         self._open = Utterance(
             serial=self._next_serial,
             epoch=self._epoch,
@@ -257,12 +256,19 @@ class Stream:
                 facts.geometry,
                 start=opened.start,
                 temperature=facts.temperature,
-                blank_run_steps=facts.geometry.samples_of_ms(silence_ms)
-                // facts.geometry.stride,
+                blank_run=self._blank_run(gate),
             ),
         )
         self._utterances[self._next_serial] = self._open
         self._next_serial += 1
+
+    def _blank_run(self, gate: GateConfig) -> BlankRun:
+        """What the right context shows decides early, and is left to what follows."""
+        geometry = self._setup.facts.geometry
+        run = geometry.samples_of_ms(gate.hangover_ms + gate.blank_extra_ms)
+        least = geometry.samples_of_ms(gate.hangover_ms)
+        kept = max(least, run - self._shape.right)
+        return BlankRun(run // geometry.stride, kept // geometry.stride)
 
     def _submit(self, utterance: Utterance, windows: list[Window], now: float) -> None:
         for window in windows:
@@ -303,15 +309,13 @@ class Stream:
 
     def _cut(self, utterance: Utterance, end: int, now: float) -> None:
         """The decoder ends this utterance at `end`; read on from there anew."""
-        run = self._setup.facts.geometry.samples_of_ms(
-            utterance.gate.hangover_ms + utterance.gate.blank_extra_ms
-        )
         for other in list(self._utterances.values()):
             if other.serial >= utterance.serial:
                 self._cancel(other)
             if other.serial > utterance.serial:
                 del self._utterances[other.serial]
-        utterance.closed = Closed(end, end - run, EndReason.BLANK)
+        spoken = utterance.start + (utterance.decoder.spoken_end or 0)
+        utterance.closed = Closed(end, spoken, EndReason.BLANK)
         utterance.decoded = True
         utterance.outstanding = 0
         self._effects += self._full_passes.cut(utterance, now)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming.core.decoder import Decoded, Decoder, Hypothesis
+from streaming.core.decoder import BlankRun, Decoded, Decoder, Hypothesis
 from streaming.core.windows import Windower, WindowShape
 from streaming.errors import ModelError
 from streaming.events import Job, Logits, Pass, Window
@@ -40,13 +40,13 @@ def logits(rows, start, left, hop, right, *, last=False):
     return Logits(Job(1, 0, window, Pass.STITCHED, 0.0), rows)
 
 
-def fresh(vocabulary=BORDERED, *, start=0, temperature=1.0, blank_run_steps=None):
+def fresh(vocabulary=BORDERED, *, start=0, temperature=1.0, blank_run=None):
     return Decoder(
         vocabulary,
         GEOMETRY,
         start=start,
         temperature=temperature,
-        blank_run_steps=blank_run_steps,
+        blank_run=blank_run,
     )
 
 
@@ -71,11 +71,17 @@ def feed(decoder, *windows, last=True):
     return hypotheses
 
 
+blank_runs = st.integers(1, 6).flatmap(
+    lambda steps: st.builds(BlankRun, st.just(steps), st.integers(1, steps))
+)
+
+
 @st.composite
-def utterances(draw):
+def utterances(draw, sure=False):
     """Rows and their windows: (rows, length, [Logits]) with lengths in samples.
 
-    The rows of contexts are drawn anew in each window, as a model's would be.
+    The rows of contexts are drawn anew in each window, as a model's would be,
+    unless it is sure of its right context.
     """
     steps = draw(st.integers(0, 40))
     short = draw(st.integers(0, STRIDE - 1)) if steps else 0
@@ -103,7 +109,8 @@ def utterances(draw):
         left = draw(st.integers(0, at))
         right = 0 if last else draw(st.integers(0, steps - to))
         end = length if last else to * STRIDE
-        held = np.concatenate((noise(left), rows[at:to], noise(right)))
+        ahead = rows[to : to + right] if sure else noise(right)
+        held = np.concatenate((noise(left), rows[at:to], ahead))
         windows.append(
             logits(
                 held,
@@ -139,10 +146,10 @@ def test_stitched_is_one_collapse_over_all_rows(utterance, vocabulary):
     assert stitched == decoder.full(rows, length)
 
 
-@given(utterances(), VOCABULARIES, st.sampled_from([None, 1, 2, 5]))
-def test_the_stable_prefix_holds(utterance, vocabulary, blank_run_steps):
+@given(utterances(), VOCABULARIES, st.none() | blank_runs)
+def test_the_stable_prefix_holds(utterance, vocabulary, blank_run):
     _, length, windows = utterance
-    decoder = fresh(vocabulary, blank_run_steps=blank_run_steps)
+    decoder = fresh(vocabulary, blank_run=blank_run)
     texts = []
     for window in windows:
         decoder.accept(window)
@@ -161,19 +168,21 @@ def test_the_stable_prefix_holds(utterance, vocabulary, blank_run_steps):
     assert decoder.hypothesis.text == final.text  # the last window leaves no tail
 
 
-@given(utterances(), st.integers(1, 6))
-def test_the_cut_follows_from_the_rows_alone(utterance, blank_run_steps):
-    rows, length, windows = utterance
+def cut_of(rows, rule):
+    """Steps up to the cut that these rows call for, by the definition."""
     silent = [not BORDERED.shows(label) for label in rows.argmax(axis=1).tolist()]
-    cut = None
-    run = 0
-    for step in range(len(rows)):
-        run = run + 1 if silent[step] else 0
-        if run == blank_run_steps and not all(silent[: step + 1]):
-            cut = step + 1
-            break
+    for step in range(1, len(rows) - rule.steps + 1):
+        if not silent[step - 1] and all(silent[step : step + rule.steps]):
+            return step + rule.kept
+    return None
 
-    decoder = fresh(blank_run_steps=blank_run_steps)
+
+@given(utterances(sure=True), blank_runs)
+def test_the_cut_follows_from_the_rows_alone(utterance, rule):
+    rows, length, windows = utterance
+    cut = cut_of(rows, rule)
+
+    decoder = fresh(blank_run=rule)
     for window in windows:
         decoder.accept(window)
 
@@ -182,6 +191,28 @@ def test_the_cut_follows_from_the_rows_alone(utterance, blank_run_steps):
     assert decoder.stitched(decoder.cut or length).text == " ".join(
         word.text for word in kept
     )
+
+
+@given(utterances(), blank_runs)
+def test_a_change_of_mind_moves_no_cut_and_loses_no_text(utterance, rule):
+    rows, _, windows = utterance
+    silent = [not BORDERED.shows(label) for label in rows.argmax(axis=1).tolist()]
+
+    decoder = fresh(blank_run=rule)
+    for window in windows:
+        decoder.accept(window)
+        if decoder.cut is not None:
+            break
+
+    if decoder.cut is None:
+        assert cut_of(rows, rule) is None
+    else:
+        cut = decoder.cut // STRIDE
+        assert not silent[cut - rule.kept - 1]
+        assert all(silent[cut - rule.kept : cut])
+        kept = one_pass(BORDERED, rows[:cut])
+        assert decoder.stitched(decoder.cut).text == " ".join(w.text for w in kept)
+        assert decoder.cut <= decoder.kept_samples or window.job.window.last
 
 
 @given(utterances(), st.integers(0, 10**7), VOCABULARIES)
@@ -284,7 +315,7 @@ def test_an_utterance_is_as_sure_as_its_words_on_average():
 
 
 def test_silence_is_no_words():
-    decoder = fresh(blank_run_steps=2)
+    decoder = fresh(blank_run=BlankRun(2, 1))
     feed(decoder, "..|", ".?.")
 
     assert decoder.cut is None
@@ -294,23 +325,37 @@ def test_silence_is_no_words():
 @pytest.mark.parametrize(
     ("windows", "cut", "text"),
     [
-        ([("....ab..", "..")], None, "ab"),  # the right context does not count
-        ([("....ab..", ".."), (".", "b")], 9, "ab"),
-        ([("ab...b..", "b"), ("bbb", "b")], 5, "ab"),
-        ([("ab|.|b", "a")], 5, "ab"),
-        ([("a.?.b", "a")], 4, "a"),
+        ([("....ab..", "")], None, "ab"),
+        ([("....ab..", ".")], 8, "ab"),  # the right context counts
+        ([("....ab.", "..")], None, "ab"),  # but the cut must be in the hop
+        ([("....ab.", ".."), (".", ".")], 8, "ab"),
+        ([("....ab.", ".."), (".", "b")], None, "ab"),  # a label after all
+        ([("....ab.", ".a"), ("..", "b")], 8, "ab"),  # not a label after all
+        ([("....ab..", "a"), ("aa", ".")], None, "aba"),
+        ([("....ab..", "a"), (".", "a")], 8, "ab"),  # inside the hop before
+        ([("ab...b..", "b"), ("bbb", "b")], 4, "ab"),
+        ([("ab|.|b", "a")], 4, "ab"),
+        ([("a.?.b", "a")], 3, "a"),
         ([("a..b..b..", "")], None, "abb"),
-        ([("a", "."), (".", "."), (".", "."), (".", "a"), ("a", "")], 4, "a"),
+        ([("a", "."), (".", "."), (".", "."), (".", "a"), ("a", "")], 3, "a"),
+        ([("a", "...")], None, "a"),
+        ([("a", "..."), ("..", ".")], 3, "a"),
     ],
 )
 def test_a_run_of_blanks_after_text_ends_the_utterance(windows, cut, text):
-    decoder = fresh(blank_run_steps=3)
+    decoder = fresh(blank_run=BlankRun(steps=3, kept=2))
     shown = feed(decoder, *windows, last=False)
 
     assert decoder.cut == (cut and cut * STRIDE)
     assert decoder.stitched(decoder.cut or 100 * STRIDE).text == text
     if cut:
         assert shown[-1] == Hypothesis(text, len(text), cut * STRIDE)
+
+
+@pytest.mark.parametrize("kept", [0, 4])
+def test_a_blank_run_keeps_some_of_itself(kept):
+    with pytest.raises(ValueError, match=f"1 to the 3 steps of the run, got {kept}"):
+        BlankRun(3, kept)
 
 
 def test_what_was_shown_as_stable_stays_when_the_utterance_ends_sooner():
@@ -324,7 +369,7 @@ def test_what_was_shown_as_stable_stays_when_the_utterance_ends_sooner():
 
 
 def test_a_cut_inside_the_last_stride_covers_no_more_than_was_heard():
-    decoder = fresh(blank_run_steps=2)
+    decoder = fresh(blank_run=BlankRun(2, 2))
     decoder.accept(logits(rows_of("a.."), 0, 0, 2 * STRIDE + 1, 0, last=True))
 
     assert decoder.cut == 3 * STRIDE
@@ -424,9 +469,6 @@ def test_missing_rows_are_the_models_fault():
         fresh().full(rows_of("ab"), 641)
 
 
-@pytest.mark.parametrize(
-    ("field", "value"), [("temperature", 0.0), ("blank_run_steps", 0)]
-)
-def test_settings_are_checked(field, value):
-    with pytest.raises(ValueError, match=f"{field} must be .*, got {value}"):
-        fresh(**{field: value})
+def test_a_temperature_is_above_zero():
+    with pytest.raises(ValueError, match="temperature must be above 0, got 0"):
+        fresh(temperature=0.0)

@@ -142,6 +142,21 @@ def test_the_vad_stuck_on_noise_does_not_hold_an_utterance_open():
     assert all(a[1] <= b[0] for a, b in pairwise(ends))
 
 
+@pytest.mark.parametrize("phase", range(0, 20, 3))
+def test_a_final_upon_blanks_waits_for_no_right_context(phase):
+    """Hangover and extra, 1 s, have passed; within a hop and a message of it."""
+    rig = Rig()
+    samples = sound([("a", 300 + 20 * phase), ("-", 2_500)])
+    pushed = 0
+    while not rig.finals:
+        rig.send(Audio(samples[pushed : pushed + 320].tobytes()))
+        pushed += 320
+
+    (ended,) = rig.of(SpeechEnded)
+    assert ended.at == (300 + 20 * phase) / 1_000
+    assert 1.0 <= round(pushed / 16_000 - ended.at, 3) < 1.0 + 0.32
+
+
 def test_long_speech_is_cut_and_nothing_is_lost_or_doubled():
     script = [("a", 700), (" ", 20), ("b", 700), (" ", 20)] * 8 + [(" ", 800)]
     rig = Rig().play(sound(script))

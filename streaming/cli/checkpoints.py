@@ -132,4 +132,5 @@ def _facts(card: ModelCard) -> dict[str, object]:
         "stride": card.geometry.stride,
         "precisions": list(card.precisions),
         "backends": list(card.backends),
+        "inference": card.inference,
     }

@@ -48,6 +48,7 @@ class ModelCard:
         bytes: size on disk.
         precisions: of its ONNX graphs.
         backends: those that could run it here and now.
+        inference: `stateful` or `windowed`, as it runs unless told otherwise.
     """
 
     name: str
@@ -62,6 +63,7 @@ class ModelCard:
     bytes: int
     precisions: tuple[str, ...]
     backends: tuple[str, ...]
+    inference: str
 
 
 def load_model(config: ModelConfig, window: WindowConfig | None = None) -> Model:
@@ -205,6 +207,7 @@ def describe(source: Path | ModelConfig) -> ModelCard:
         bytes=sum(p.stat().st_size for p in checkpoint.folder.iterdir() if p.is_file()),
         precisions=tuple(checkpoint.onnx),
         backends=tuple(backends),
+        inference="stateful" if _stateful(source, checkpoint) else "windowed",
     )
 
 

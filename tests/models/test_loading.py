@@ -95,6 +95,7 @@ class TestDescribe:
         assert card.normalise
         assert card.precisions == ("int8", "fp32")
         assert card.backends == ("onnx", "torch")
+        assert card.inference == "windowed"
         files = exported("bundled").iterdir()
         assert sum(path.stat().st_size for path in files) == card.bytes
 

@@ -10,6 +10,8 @@ from functools import cache
 import numpy as np
 import onnxruntime
 import pytest
+import soundfile
+import soxr
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -18,7 +20,9 @@ pytest.importorskip("onnx")
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-from streaming.config import ModelConfig, WindowConfig  # noqa: E402
+from streaming.cli.demo import RECORDING  # noqa: E402
+from streaming.config import BUNDLED_MODEL, ModelConfig, WindowConfig  # noqa: E402
+from streaming.core.normalise import normalised  # noqa: E402
 from streaming.errors import ConfigError, ModelError  # noqa: E402
 from streaming.models.checkpoint import StepShape, read_checkpoint  # noqa: E402
 from streaming.models.horizon import Horizon  # noqa: E402
@@ -27,6 +31,7 @@ from streaming.models.model import Step  # noqa: E402
 from streaming.models.onnx import load_onnx  # noqa: E402
 from streaming.models.pytorch import fold_weights, load_module  # noqa: E402
 from streaming.models.stateful_onnx import StatefulOnnx, outputs  # noqa: E402
+from streaming.tools.corpus import read_manifest  # noqa: E402
 from streaming.tools.export import export_checkpoint  # noqa: E402
 from tests.checkpoints import checkpoint, exported, noise  # noqa: E402
 from tests.models.masked_pass import masked_pass  # noqa: E402
@@ -421,6 +426,70 @@ class TestWhatRuns:
         )
         with pytest.raises(ConfigError, match="takes steps on a CPU only"):
             load_model(config)
+
+
+@pytest.fixture(scope="module")
+def bundled(tmp_path_factory):
+    """In int8 and in fp32."""
+    folder = tmp_path_factory.mktemp("exact")
+    export_checkpoint(
+        BUNDLED_MODEL,
+        folder,
+        name="x",
+        language="en",
+        fp16_safetensors=False,
+        int8=False,
+    )
+    return [
+        load_onnx(
+            read_checkpoint(each),
+            device="cpu",
+            precision="auto",
+            inference="stateful",
+            horizon=FAR,
+        )
+        for each in (BUNDLED_MODEL, folder)
+    ]
+
+
+class TestInt8OnRealSpeech:
+    """Each step has activation scales of its own, so int8 depends on the segment.
+
+    The bound is relative to the logits' own size, and it is that of whole passes:
+    what a row says in int8 depends on where its window was cut by no more than int8
+    changes it anyway.
+    """
+
+    def check(self, bundled, sounds):
+        steps, passes, agree, rows = [], [], 0, 0
+        for sound in sounds:
+            cuts = cut(len(sound))
+            int8, fp32 = (np.concatenate(take(model, sound, cuts)) for model in bundled)
+            steps.append(relative(int8, fp32))
+            agree += np.sum(int8.argmax(1) == fp32.argmax(1))
+            rows += len(int8)
+            passes.append(relative(*(model.forward([sound])[0] for model in bundled)))
+        assert max(steps) < 0.03
+        assert np.mean(steps) < 1.5 * np.mean(passes)
+        assert agree > 0.98 * rows
+
+    def test_of_the_demo(self, bundled):
+        audio, rate = soundfile.read(RECORDING, dtype="float32")
+        assert 16_000 == rate
+        self.check(bundled, [normalised(each) for each in np.array_split(audio, 4)])
+
+    def test_of_people(self, bundled, speech_folder):
+        rows = read_manifest(speech_folder / "test" / "manifest.jsonl")
+        sounds = []
+        for row in rows[:: len(rows) // 12]:
+            audio, rate = soundfile.read(row.path, dtype="float32", always_2d=True)
+            audio = soxr.resample(audio[: 8 * rate, 0], rate, 16_000)
+            sounds.append(normalised(audio.astype(np.float32)))
+        self.check(bundled, sounds)
+
+
+def relative(found, expected):
+    return np.sqrt(np.mean((found - expected) ** 2) / np.mean(expected**2))
 
 
 def test_neither_rows_nor_past_are_copied_in_the_graph(tmp_path):

@@ -9,6 +9,7 @@ never change an answer. Changes and holds back no audio.
 from __future__ import annotations
 
 from collections import deque
+from itertools import dropwhile
 
 import numpy as np
 import numpy.typing as npt
@@ -151,8 +152,10 @@ class Inspector:
         self._clipped.append(int((full[1:] & full[:-1]).sum()))
         if sum(self._clipped) < self._share * _CLIPPING_BLOCKS * samples.size:
             return None
+        since = list(dropwhile(lambda count: not count, self._clipped))
+        share = sum(since) / (len(since) * samples.size)
         return Notice(
             "clipping",
-            f"{self._share:.0%} of the samples of a second are at full scale or "
+            f"{share:.1%} of the samples of {len(since) / 10:g} s are at full scale or "
             "beyond: the audio is clipped, lower the gain",
         )

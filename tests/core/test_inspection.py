@@ -230,6 +230,19 @@ def test_clipping_warns_and_loudness_does_not(encoding):
     assert ["clipping"] == codes(AudioFormat(encoding), ENCODE[encoding](clipped))
 
 
+@pytest.mark.parametrize(
+    ("share", "told"),
+    [(0.015, "1.5% of the samples of 0.7 s"), (0.125, "12.5% of the samples of 0.1 s")],
+)
+def test_a_clipping_warning_tells_the_share_measured(share, told):
+    values = np.resize(voice(), 16_000)
+    values *= 0.5 / np.abs(values).max()
+    ends = np.arange(1_600) < 1_600 * share + 1  # pairs of neighbours are counted
+    values[4_800:] = np.where(np.tile(ends, 7), 1.0, values[4_800:])
+    (notice,) = inspect(AudioFormat(F32), ENCODE[F32](values))
+    assert notice.message.startswith(told)
+
+
 def test_single_bad_floats_warn():
     values = voice()
     values[20_000] = np.nan

@@ -18,7 +18,7 @@ import numpy as np
 from streaming.cli.demo import RECORDING
 from streaming.events import Samples
 from streaming.tools.corpus import Utterance, held_out, read_manifest
-from streaming.tools.transcribe import read_samples
+from streaming.tools.recordings import read_samples
 
 __all__ = ["RATE", "SETS", "SPEECH", "Sample", "load", "quiet_room"]
 

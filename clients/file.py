@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,13 +37,15 @@ class Recording:
     Attributes:
         sample_rate: samples per second and channel.
         channels: as they will be sent.
-        frames: length in samples a channel.
+        frames: length in samples a channel, as the file has it or promises it.
+        announced: the length that its header promises.
         path: where it is from.
     """
 
     sample_rate: int
     channels: int
     frames: int
+    announced: int
     path: Path
     _sound: soundfile.SoundFile
 
@@ -96,7 +99,9 @@ def open_recording(path: Path, *, mono: bool = False) -> Iterator[Recording]:
                 "mix them into one (--mono)"
             )
         channels = 1 if mono else sound.channels
-        yield Recording(sound.samplerate, channels, sound.frames, path, sound)
+        yield Recording(
+            sound.samplerate, channels, sound.frames, _announced(sound), path, sound
+        )
 
 
 async def play(
@@ -153,16 +158,24 @@ async def _run(options: argparse.Namespace) -> None:
             channels=recording.channels,
             language=options.language,
         ) as stream:
-
-            async def send() -> None:
-                await play(stream, recording, speed=options.speed)
-                await stream.finish()
-
             screen = Screen(
                 Console(highlight=False),
                 notes=Console(stderr=True, highlight=False),
                 channels=recording.channels,
             )
+
+            async def send() -> None:
+                played = 0
+
+                def count(samples: int, _now: float) -> None:
+                    nonlocal played
+                    played = samples
+
+                await play(stream, recording, speed=options.speed, sent=count)
+                if missing := _missing(recording, played):
+                    screen.note(missing)
+                await stream.finish()
+
             with screen:
                 await exchange(stream, send(), screen.show)
 
@@ -193,6 +206,33 @@ def _speed(text: str) -> float:
     if not 0 <= speed < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a number, 0 or more, got {text!r}")
     return speed
+
+
+# libsndfile mends a header that promises too much silently; only its log tells. Sizes
+# of 2 GiB and more are what programs write into a pipe, where the length is not known.
+_MENDED = re.compile(r"(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)")
+_UNKNOWN_BYTES = 0x7FFF_0000
+
+
+def _announced(sound: soundfile.SoundFile) -> int:
+    """Samples a channel that the header promises; there may be fewer."""
+    frames: int = sound.frames
+    if mended := _MENDED.search(sound.extra_info):
+        promised, held = map(int, mended.groups())
+        if held and promised < _UNKNOWN_BYTES:
+            frames = frames * promised // held
+    return frames
+
+
+def _missing(recording: Recording, played: int) -> str | None:
+    """What to say of a recording that was cut short; headers may estimate."""
+    rate, announced = recording.sample_rate, recording.announced
+    if announced - played <= max(rate // 10, announced // 100):
+        return None
+    return (
+        f"{recording.path}: cut short, {played / rate:.2f} s of the "
+        f"{announced / rate:.2f} s that its header promises"
+    )
 
 
 def _why(path: Path, error: Exception) -> str:

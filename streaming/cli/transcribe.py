@@ -81,6 +81,12 @@ def transcribe(
                     f"{transcript.audio}: too long for one pass, cut at silences",
                     file=sys.stderr,
                 )
+            if transcript.missing:
+                print(
+                    f"{transcript.audio}: cut short, {transcript.duration:.2f} s of "
+                    f"the {transcript.announced:.2f} s that its header promises",
+                    file=sys.stderr,
+                )
             yield transcript
 
     for piece in written(told(), layout, several=len(files) > 1):
@@ -129,7 +135,22 @@ def _object(done: Transcript) -> dict[str, Any]:
     return {
         "audio": done.audio,
         "text": done.text,
-        "words": [asdict(word) for word in done.words],
+        "words": [
+            asdict(word) | {"channel": final.channel}
+            for final in done.utterances
+            for word in final.words
+        ],
+        "utterances": [
+            {
+                "channel": final.channel,
+                "start": final.start,
+                "end": final.end,
+                "text": final.text,
+                "confidence": final.confidence,
+            }
+            for final in done.utterances
+        ],
         "duration": done.duration,
+        "missing": done.missing,
         "cut": done.cut,
     }

@@ -19,7 +19,8 @@ from streaming.events import LogitRows, Samples
 from streaming.numeric.calibration import Fit, fit_temperature, judged, reliability
 from streaming.numeric.wer import ErrorRate, WordErrors
 from streaming.tools.corpus import Utterance, read_manifest
-from streaming.tools.transcribe import Mode, Transcript, read_samples, transcripts
+from streaming.tools.recordings import read_samples
+from streaming.tools.transcribe import Mode, Transcript, transcripts
 from streaming.tools.workbench import Workbench, open_workbench
 
 __all__ = ["CorpusRates", "Evaluation", "evaluate", "fit", "passes_of"]

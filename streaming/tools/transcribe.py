@@ -1,7 +1,7 @@
 """Recordings to text: as a stream would be heard, or by whole passes.
 
-Knows files and how two channels become one text; the hearing is in `playing.py`
-and `onepass.py`. Opens no socket.
+Knows how two channels become one text; the hearing is in `playing.py` and
+`onepass.py`, files in `recordings.py`. Opens no socket.
 """
 
 from __future__ import annotations
@@ -14,22 +14,20 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 
 from streaming.config import AudioFormat, Config, Encoding, StreamConfig
 from streaming.errors import UnsupportedAudio
 from streaming.events import Final, Pass, Samples, Word
-from streaming.numeric.resample import Resampler
 from streaming.tools.onepass import Whole, one_passes
 from streaming.tools.playing import Heard, Take, play
+from streaming.tools.recordings import Recording
 from streaming.tools.workbench import Workbench, open_workbench
 
-__all__ = ["Mode", "Transcript", "read_samples", "transcribe", "transcripts"]
+__all__ = ["Mode", "Transcript", "transcribe", "transcripts"]
 
 Mode: TypeAlias = Literal["streaming", "offline"]
 
 _LOWEST, _HIGHEST = 8_000, 48_000  # samples a second that a stream may have
-_PIECE_S = 0.1
 _AHEAD = 16
 
 
@@ -42,6 +40,7 @@ class Transcript:
         text: its utterances, joined; of two channels in order of time.
         words: with seconds since its start, in the order of the text.
         duration: seconds.
+        announced: seconds that its header promises, more where it was cut short.
         cut: it was too long for one pass, and was cut at silences.
         utterances: in order of time.
     """
@@ -50,8 +49,18 @@ class Transcript:
     text: str
     words: tuple[Word, ...]
     duration: float
+    announced: float
     cut: bool
     utterances: tuple[Final, ...]
+
+    @property
+    def missing(self) -> float:
+        """Seconds that the header promises and the recording lacks.
+
+        0.0 within what rounding and headers that estimate may differ by.
+        """
+        lacking = self.announced - self.duration
+        return lacking if lacking > max(0.1, self.announced / 100) else 0.0
 
 
 def transcribe(
@@ -96,28 +105,28 @@ def transcripts(
 def _streamed(
     bench: Workbench, paths: Iterable[Path], config: StreamConfig
 ) -> Iterator[Transcript | UnsupportedAudio]:
-    begun: deque[tuple[Path, int]] = deque()
+    begun: deque[tuple[Path, int, float]] = deque()
     model_rate = bench.facts.geometry.sample_rate
 
     def takes() -> Iterator[Take]:
         for path in paths:
-            take = _take(path, model_rate)
-            begun.append((path, take.audio.sample_rate))
+            take, announced = _take(path, model_rate)
+            begun.append((path, take.audio.sample_rate, announced))
             yield take
 
     plain = replace(config, partials=False)
     for heard in play(bench, takes(), plain, ahead=_AHEAD):
-        path, rate = begun.popleft()
-        yield _transcript_of(path, rate, heard, bench.facts.vocabulary.space)
+        path, rate, announced = begun.popleft()
+        lengths = (heard.totals[0].received / rate, announced)
+        yield _transcript_of(path, lengths, heard, bench.facts.vocabulary.space)
 
 
 def _transcript_of(
-    path: Path, rate: int, heard: Heard, space: str
+    path: Path, lengths: tuple[float, float], heard: Heard, space: str
 ) -> Transcript | UnsupportedAudio:
     match heard.error:
         case None:
-            duration = heard.totals[0].received / rate
-            return _told(path, heard.finals, duration, space=space, cut=False)
+            return _told(path, heard.finals, lengths, space=space, cut=False)
         case UnsupportedAudio() as error:
             named = str(path) in str(error)
             return error if named else UnsupportedAudio(f"{path}: {error}")
@@ -125,17 +134,22 @@ def _transcript_of(
             raise error
 
 
-def _take(path: Path, model_rate: int) -> Take:
-    """A recording as the client's file player would send it: 16 bits a sample."""
+def _take(path: Path, model_rate: int) -> tuple[Take, float]:
+    """A recording as the client's file player would send it: 16 bits a sample.
+
+    And the seconds that its header promises.
+    """
     try:
-        sound = _open(path)
+        recording = Recording(path)
     except UnsupportedAudio as error:
-        return Take(AudioFormat(), _raising(error))
-    sent = sound.samplerate if _offered(sound.samplerate) else model_rate
-    return Take(
-        AudioFormat(Encoding.PCM_S16LE, sent, sound.channels),
-        (_pcm(block) for block in _at_rate(_blocks(sound, path), sound, sent)),
+        return Take(AudioFormat(), _raising(error)), 0.0
+    rate = recording.sample_rate
+    sent = rate if _LOWEST <= rate <= _HIGHEST else model_rate
+    take = Take(
+        AudioFormat(Encoding.PCM_S16LE, sent, recording.channels),
+        map(_pcm, recording.blocks(sent)),
     )
+    return take, recording.announced
 
 
 def _raising(error: Exception) -> Iterator[bytes]:
@@ -157,6 +171,7 @@ class _Read:
 
     path: Path
     duration: float
+    announced: float
     channels: tuple[Samples, ...]
     error: UnsupportedAudio | None = None
 
@@ -186,32 +201,18 @@ def _offline(
             for final in _utterances(whole, channel, pause_s, space)
         ]
         cut = any(whole.pieces > 1 for whole in wholes)
-        yield _told(file.path, finals, file.duration, space=space, cut=cut)
-
-
-def read_samples(path: Path, rate: int) -> Samples:
-    """A recording as `(n,)` at `rate`, its channels mixed.
-
-    Raises:
-        UnsupportedAudio: it cannot be read.
-    """
-    read = _read(path, rate)
-    if read.error is not None:
-        raise read.error
-    mixed: Samples = np.mean(read.channels, axis=0, dtype=np.float32)
-    return mixed
+        lengths = (file.duration, file.announced)
+        yield _told(file.path, finals, lengths, space=space, cut=cut)
 
 
 def _read(path: Path, rate: int) -> _Read:
     try:
-        sound = _open(path)
-        blocks = list(_at_rate(_blocks(sound, path), sound, rate))
+        recording = Recording(path)
+        samples = np.concatenate(list(recording.blocks(rate)))
     except UnsupportedAudio as error:
-        return _Read(path, 0.0, (np.empty(0, np.float32),), error)
-    empty = np.empty((0, sound.channels), np.float32)
-    samples = np.concatenate((empty, *blocks))
+        return _Read(path, 0.0, 0.0, (np.empty(0, np.float32),), error)
     channels = tuple(np.ascontiguousarray(channel) for channel in samples.T)
-    return _Read(path, len(samples) / rate, channels)
+    return _Read(path, len(samples) / rate, recording.announced, channels)
 
 
 def _utterances(
@@ -241,70 +242,16 @@ def _final(words: Sequence[Word], channel: int, space: str) -> Final:
     )
 
 
-# --- files and texts ---------------------------------------------------------
-
-
-def _open(path: Path) -> soundfile.SoundFile:
-    try:
-        sound = soundfile.SoundFile(path)
-    except (OSError, soundfile.SoundFileError) as error:
-        raise UnsupportedAudio(f"cannot read {path}: {_why(path, error)}") from None
-    if sound.channels > 2:
-        channels = sound.channels
-        sound.close()
-        raise UnsupportedAudio(f"cannot read {path}: {channels} channels, at most 2")
-    return sound
-
-
-def _blocks(
-    sound: soundfile.SoundFile, path: Path
-) -> Iterator[npt.NDArray[np.float32]]:
-    """What is left of a file, `(n, channels)` at a time; closes it."""
-    size = max(1, int(sound.samplerate * _PIECE_S))
-    with sound:
-        while True:
-            try:
-                block = sound.read(size, "float32", always_2d=True)
-            except soundfile.SoundFileError as error:
-                why = _why(path, error)
-                raise UnsupportedAudio(f"cannot read {path}: {why}") from None
-            if not len(block):
-                return
-            yield block
-
-
-def _at_rate(
-    blocks: Iterator[npt.NDArray[np.float32]], sound: soundfile.SoundFile, rate: int
-) -> Iterator[npt.NDArray[np.float32]]:
-    resamplers = [Resampler(sound.samplerate, rate) for _ in range(sound.channels)]
-    for block in blocks:
-        columns = zip(resamplers, block.T, strict=True)
-        yield np.stack([each.push(np.array(column)) for each, column in columns], 1)
-    yield np.stack([each.drain() for each in resamplers], axis=1)
-
-
-def _offered(rate: int) -> bool:
-    return _LOWEST <= rate <= _HIGHEST
-
-
-def _why(path: Path, error: Exception) -> str:
-    """The error without the path, which libsndfile says once more."""
-    if not path.exists():
-        return "no such file"
-    if path.is_dir():
-        return "is a folder"
-    if path.is_file() and not path.stat().st_size:
-        return "the file is empty"
-    why = str(error).rpartition(": ")[2].rstrip(".") or type(error).__name__
-    if why == "Format not recognised":
-        return (
-            "not a recording that libsndfile reads: expected WAV, FLAC, Ogg, MP3, ..."
-        )
-    return why
+# --- texts -------------------------------------------------------------------
 
 
 def _told(
-    path: Path, finals: Iterable[Final], duration: float, *, space: str, cut: bool
+    path: Path,
+    finals: Iterable[Final],
+    lengths: tuple[float, float],
+    *,
+    space: str,
+    cut: bool,
 ) -> Transcript:
     ordered = sorted(finals, key=lambda final: (final.start, final.channel))
     counts: dict[int, int] = {}
@@ -317,7 +264,8 @@ def _told(
         audio=str(path),
         text=space.join(final.text for final in numbered if final.text),
         words=tuple(word for final in numbered for word in final.words),
-        duration=duration,
+        duration=lengths[0],
+        announced=lengths[1],
         cut=cut,
         utterances=tuple(numbered),
     )

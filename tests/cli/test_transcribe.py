@@ -21,9 +21,10 @@ class Transcript:
     text: str = "grüß gott"
     words: tuple[Word, ...] = WORDS
     duration: float = 2.0
+    missing: float = 0.0
     cut: bool = False
     utterances: tuple[Final, ...] = (
-        Final(0, 0, "grüß gott", 0.5, 1.5, 0.9, Pass.FULL, WORDS),
+        Final(1, 0, "grüß gott", 0.5, 1.5, 0.9, Pass.FULL, WORDS),
     )
 
 
@@ -31,10 +32,20 @@ OBJECT = {
     "audio": "a.wav",
     "text": "grüß gott",
     "words": [
-        {"word": "grüß", "start": 0.5, "end": 1.0, "confidence": 0.9},
-        {"word": "gott", "start": 1.0, "end": 1.5, "confidence": 0.8},
+        {"word": "grüß", "start": 0.5, "end": 1.0, "confidence": 0.9, "channel": 1},
+        {"word": "gott", "start": 1.0, "end": 1.5, "confidence": 0.8, "channel": 1},
+    ],
+    "utterances": [
+        {
+            "channel": 1,
+            "start": 0.5,
+            "end": 1.5,
+            "text": "grüß gott",
+            "confidence": 0.9,
+        }
     ],
     "duration": 2.0,
+    "missing": 0.0,
     "cut": False,
 }
 

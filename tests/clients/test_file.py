@@ -194,6 +194,22 @@ async def test_a_damaged_recording_ends_the_stream_in_one_line(tmp_path, capfd):
     assert capfd.readouterr().err.startswith(f"clients.file: cannot read {path}: ")
 
 
+async def test_a_recording_that_was_cut_short_is_told_with_its_numbers(tmp_path, capfd):
+    path = wave(tmp_path / "a.wav", noise(16_000))
+    path.write_bytes(path.read_bytes()[: 44 + 2 * 12_000])
+
+    async def script(line):
+        await line.until_finish()
+
+    async with scripted(script) as url:
+        arguments = ["--speed", "0", "--url", url, str(path)]
+        status = await asyncio.to_thread(main, arguments)
+
+    assert 0 == status
+    told = f"! {path}: cut short, 0.75 s of the 1.00 s that its header promises\n"
+    assert told == capfd.readouterr().err
+
+
 def test_it_runs_as_a_module(unused_port, tmp_path):
     path = wave(tmp_path / "a.wav", noise(100))
     url = f"ws://127.0.0.1:{unused_port}"

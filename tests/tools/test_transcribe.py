@@ -19,7 +19,8 @@ from streaming.models.model import Windowed
 from streaming.tools import workbench
 from streaming.tools.onepass import one_passes, quiet_cuts
 from streaming.tools.playing import Take, play
-from streaming.tools.transcribe import read_samples, transcribe, transcripts
+from streaming.tools.recordings import read_samples
+from streaming.tools.transcribe import transcribe, transcripts
 from streaming.tools.workbench import open_workbench
 from tests.core import rig
 
@@ -276,6 +277,40 @@ def test_a_bad_file_costs_the_json_of_the_others_nothing(tmp_path):
     assert ["ab"] == [done["text"] for done in json.loads(next(pieces))]
     with pytest.raises(UnsupportedAudio, match="no such file"):
         next(pieces)
+
+
+@pytest.mark.parametrize("mode", ["streaming", "offline"])
+@pytest.mark.parametrize("layout", ["wav", "aiff", "au", "mp3"])
+def test_what_the_header_promises_and_the_file_lacks_is_told(tmp_path, mode, layout):
+    sound = rig.sound(HELLO + AGAIN)
+    path = tmp_path / f"a.{layout}"
+    soundfile.write(path, sound, 16_000)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    [done] = run([path], mode)
+    seconds = len(sound) / 16_000
+    assert seconds == pytest.approx(done.announced, abs=0.001)
+    assert seconds / 2 == pytest.approx(done.duration, abs=0.2)
+    assert done.announced - done.duration == done.missing
+
+
+@pytest.mark.parametrize("layout", ["wav", "flac", "ogg", "mp3", "aiff"])
+def test_of_a_whole_file_nothing_is_missing(tmp_path, layout):
+    path = tmp_path / f"a.{layout}"
+    soundfile.write(path, rig.sound(HELLO + AGAIN), 16_000)
+    [done] = run([path], "offline")
+    assert 0.0 == done.missing
+
+
+@pytest.mark.parametrize("size", [0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_a_header_written_into_a_pipe_promises_nothing(tmp_path, size):
+    path = written(tmp_path / "a.wav", rig.sound(HELLO))
+    data = bytearray(path.read_bytes())
+    at = data.index(b"data") + 4
+    data[at : at + 4] = size.to_bytes(4, "little")
+    path.write_bytes(data)
+    [done] = run([path], "offline")
+    assert ("ab", 0.0) == (done.text, done.missing)
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def _announced(sound: soundfile.SoundFile) -> float:
         promised, held = map(int, mended.groups())
         if held and promised < _UNKNOWN_BYTES:
             frames *= promised / held
-    return frames / sound.samplerate
+    return frames / float(sound.samplerate)
 
 
 def _why(path: Path, error: Exception) -> str:

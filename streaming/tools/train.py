@@ -103,6 +103,12 @@ class _Data:
         held = [row for row, out in zip(rows, kept, strict=True) if out]
         if held:
             self.tests["held_out"] = (self.store, held[:_TESTED])
+        asked = recipe.streaming.tests if recipe.streaming else ()
+        if unknown := set(asked) - set(self.tests):
+            raise ConfigError(
+                f"streaming: tests names {', '.join(sorted(unknown))}; "
+                f"there are {', '.join(self.tests) or 'none'}"
+            )
         noise = read_manifest(recipe.noise) if recipe.noise else []
         store = AudioStore(noise, cache)
         self.noises = [store.samples(row) for row in noise if row.kind == "noise"]

@@ -142,6 +142,14 @@ def test_the_command_passes_the_flag_on(corpus, monkeypatch, flags):
     assert bool(flags) is told["streaming"]
 
 
+def test_a_test_corpus_that_is_not_there_is_named(corpus, tmp_path):
+    path = corpus / "misnamed.toml"
+    path.write_text(RECIPE + '[streaming]\ntests = ["tunes"]\n')
+
+    with pytest.raises(ConfigError, match="tunes; there are tones, held_out"):
+        train(path, tmp_path, quiet=True)
+
+
 def test_a_checkpoint_that_mixes_chunks_is_refused(tmp_path):
     config = transformers.Wav2Vec2Config(add_adapter=True, **SMALL)
     transformers.Wav2Vec2ForCTC(config).save_pretrained(tmp_path / "start")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
@@ -197,6 +199,50 @@ def test_ctrl_c_is_quiet(call, monkeypatch):
     monkeypatch.setattr("streaming.models.loading.describe", interrupted)
 
     assert (130, "", "") == call("models")
+
+
+def entry():
+    """What the installed `wavestitch` runs, as pip writes it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    module, _, function = project["scripts"]["wavestitch"].partition(":")
+    return f"import sys; from {module} import {function}; sys.exit({function}())"
+
+
+def interrupted(launch, folder):
+    """Interrupt a command once it says that it waits, in code put before ours."""
+    process = subprocess.Popen(
+        [sys.executable, *launch, "models"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert "waiting\n" == process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+# A module that waits to be interrupted while it is imported, and makes an error of
+# another kind of it, as C extensions do.
+WAITS = """
+import signal
+print("waiting", flush=True)
+try:
+    while True:
+        signal.pause()
+except KeyboardInterrupt:
+    raise ImportError("a part failed to import") from None
+"""
+
+
+@pytest.mark.parametrize("launch", [["-m", "streaming"], ["-c", entry()]])
+def test_ctrl_c_while_it_imports_is_quiet(tmp_path, launch):
+    (tmp_path / "typer.py").write_text(WAITS)
+
+    assert (130, "", "") == interrupted(launch, tmp_path)
 
 
 def test_a_reader_that_has_enough_is_no_fault():

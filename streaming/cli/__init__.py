@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 
 from streaming import __version__
+from streaming.cli.capacity import capacity
 from streaming.cli.checkpoints import export, models, quantize
 from streaming.cli.demo import demo
 from streaming.cli.evaluate import evaluate
@@ -35,6 +36,7 @@ COMMANDS = (
     (demo, "wavestitch demo"),
     (serve, "wavestitch serve --port 9000 --set stream.gate.hangover_ms=600"),
     (transcribe, "wavestitch transcribe meeting.flac --format srt > meeting.srt"),
+    (capacity, "wavestitch capacity --budget-ms 500"),
     (mic, "wavestitch mic --url ws://127.0.0.1:8770"),
     (train, "wavestitch train recipe.toml --folder runs/first"),
     (evaluate, "wavestitch evaluate test/manifest.jsonl --mode offline"),

@@ -16,6 +16,7 @@ from streaming.errors import ConfigError
 __all__ = [
     "Assignments",
     "ConfigFile",
+    "LimitsFile",
     "ModelName",
     "ModelRevision",
     "WrongUsage",
@@ -28,6 +29,15 @@ ConfigFile = Annotated[
         "--config",
         envvar="WAVESTITCH_CONFIG",
         help="TOML file with settings (see serve --print-config).",
+    ),
+]
+LimitsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--limits",
+        envvar="WAVESTITCH_LIMITS",
+        help="File of limits measured by `wavestitch capacity`; the user's own by "
+        "default (~/.config/wavestitch/limits.json).",
     ),
 ]
 ModelName = Annotated[
@@ -57,14 +67,24 @@ def gather(
     assignments: Sequence[str] | None,
     flags: Mapping[str, Any],
     environ: Mapping[str, str] = os.environ,
+    *,
+    beneath: settings.Layer | None = None,
 ) -> Config:
     """The settings: file, then environment, then `--set`, then named flags.
+
+    Args:
+        file: TOML.
+        assignments: of `--set`.
+        flags: named ones, by dotted key.
+        environ: the environment.
+        beneath: what holds where none of these says anything.
 
     Raises:
         WrongUsage: one of them cannot hold.
     """
     try:
         return settings.merge(
+            beneath or {},
             settings.from_toml(_text(file), str(file)) if file else {},
             settings.from_environment(environ),
             settings.from_assignments(assignments or ()),

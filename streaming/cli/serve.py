@@ -8,15 +8,22 @@ from typing import Annotated
 import typer
 
 from streaming.cli import settings
+from streaming.cli.limits import measured_limits
 from streaming.cli.options import (
     Assignments,
     ConfigFile,
+    LimitsFile,
     ModelName,
     ModelRevision,
+    WrongUsage,
     gather,
 )
+from streaming.config import Config
+from streaming.errors import ConfigError
 
 __all__ = ["serve"]
+
+_log = logging.getLogger("wavestitch")
 
 
 def serve(
@@ -31,6 +38,7 @@ def serve(
     revision: ModelRevision = None,
     config: ConfigFile = None,
     assignments: Assignments = None,
+    limits: LimitsFile = None,
     print_config: Annotated[
         bool,
         typer.Option("--print-config", help="Print the settings as TOML and exit."),
@@ -39,20 +47,26 @@ def serve(
     """Serve streams over websockets until told to stop.
 
     Settings come from the file, then the environment
-    (WAVESTITCH_SERVER__PORT=9000), then flags; the later wins. SIGTERM lets open
-    streams finish.
+    (WAVESTITCH_SERVER__PORT=9000), then flags; the later wins. Where none says how
+    many streams are let in, what `wavestitch capacity` measured here for this very
+    model and these settings holds. SIGTERM lets open streams finish.
     """
-    chosen = gather(
-        config,
-        assignments,
-        {
-            "server.host": host,
-            "server.port": port,
-            "model.name": model,
-            "model.revision": revision,
-        },
-    )
+    flags = {
+        "server.host": host,
+        "server.port": port,
+        "model.name": model,
+        "model.revision": revision,
+    }
+    without = gather(config, assignments, flags)
+    try:
+        measured, warning = measured_limits(without, limits)
+    except ConfigError as error:
+        raise WrongUsage(str(error)) from None
+    chosen = gather(config, assignments, flags, beneath=measured)
+    origins = _origins(measured, without, chosen)
     if print_config:
+        for words in filter(None, (warning, *origins)):
+            print(f"# {words}")
         print(settings.to_toml(chosen), end="")
         return
     import asyncio  # noqa: PLC0415
@@ -62,5 +76,18 @@ def serve(
     logging.basicConfig(
         level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    logging.getLogger("wavestitch").setLevel(logging.INFO)
+    _log.setLevel(logging.INFO)
+    if warning:
+        _log.warning("%s", warning)
+    for words in origins:
+        _log.info("%s", words)
     asyncio.run(run(chosen))
+
+
+def _origins(measured: settings.Layer, without: Config, chosen: Config) -> list[str]:
+    """Where the limits in force are from, of those that were measured."""
+    return [
+        f"limits.{key[-1]} = {setting.value}: {setting.origin}"
+        for key, setting in measured.items()
+        if getattr(chosen.limits, key[-1]) != getattr(without.limits, key[-1])
+    ]

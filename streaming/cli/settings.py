@@ -25,6 +25,7 @@ from streaming.errors import ConfigError
 
 __all__ = [
     "Layer",
+    "Setting",
     "from_assignments",
     "from_environment",
     "from_flags",

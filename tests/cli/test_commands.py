@@ -50,6 +50,7 @@ def test_the_commands_of_this_version():
         "demo",
         "serve",
         "transcribe",
+        "capacity",
         "mic",
         "train",
         "evaluate",

@@ -61,6 +61,8 @@ class Augmenter:
             samples = self._tilt(samples)
         if self._noises and dice.random() < chances.noise_chance * strength:
             samples = self._add_noise(samples)
+        if dice.random() < chances.coding_chance * strength:
+            samples = self._code(samples)
         if dice.random() < chances.telephone_chance * strength:
             samples = self._telephone(samples)
         return samples
@@ -97,6 +99,11 @@ class Augmenter:
         ratio = 10 ** (self._dice.uniform(*self._chances.snr_db) / 20)
         loudness = np.sqrt((samples**2).mean() / ((noise**2).mean() + 1e-12))
         return samples + noise * np.float32(loudness / ratio)
+
+    def _code(self, samples: Samples) -> Samples:
+        ratio = 10 ** (-self._dice.uniform(*self._chances.coding_db) / 20)
+        noise = self._dice.standard_normal(len(samples), np.float32)
+        return samples * (1 + np.float32(ratio) * noise)
 
     def _telephone(self, samples: Samples) -> Samples:
         size = _fast_length(len(samples))

@@ -75,6 +75,8 @@ class Augmentation:
         ramp_steps: the chances, and the masking of `shape`, are zero until the first
             of these updates and rise to full at the second: CTC leaves its blank
             plateau in half the updates on clean speech.
+        coding_db: how far noise that rises and falls with the speech lies under it,
+            as poor coders leave it (ITU-T P.810, modulated noise reference unit).
     """
 
     ramp_steps: tuple[int, int] = (1_000, 4_000)
@@ -83,6 +85,8 @@ class Augmentation:
     snr_db: tuple[float, float] = (3.0, 30.0)
     room_chance: float = 0.25
     telephone_chance: float = 0.3
+    coding_chance: float = 0.1
+    coding_db: tuple[float, float] = (8.0, 30.0)
     tilt_chance: float = 0.5
     tilt_db: float = 6.0
     pause_s: tuple[float, float] = (0.05, 0.5)

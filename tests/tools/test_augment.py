@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +12,12 @@ from hypothesis import strategies as st
 from streaming.tools.augment import Augmenter, change_speed
 from streaming.tools.recipe import Augmentation
 
-ALL = Augmentation(noise_chance=1, room_chance=1, telephone_chance=1, tilt_chance=1)
+ALL = Augmentation(
+    noise_chance=1, room_chance=1, telephone_chance=1, tilt_chance=1, coding_chance=1
+)
+NONE = Augmentation(
+    noise_chance=0, room_chance=0, telephone_chance=0, tilt_chance=0, coding_chance=0
+)
 
 
 def tone(hertz, seconds=0.5):
@@ -43,9 +50,7 @@ def test_strength_zero_changes_nothing():
 
 
 def test_the_telephone_takes_the_upper_band_away():
-    only = Augmentation(
-        noise_chance=0, room_chance=0, telephone_chance=1, tilt_chance=0
-    )
+    only = replace(NONE, telephone_chance=1)
     kept, lost = (
         augmenter(only)(tone(1_000)),
         augmenter(only)(tone(1_000) + tone(6_000)),
@@ -57,17 +62,21 @@ def test_the_telephone_takes_the_upper_band_away():
 
 
 def test_noise_comes_at_the_asked_ratio():
-    only = Augmentation(
-        noise_chance=1,
-        snr_db=(10, 10),
-        room_chance=0,
-        telephone_chance=0,
-        tilt_chance=0,
-    )
+    only = replace(NONE, noise_chance=1, snr_db=(10, 10))
     samples = tone(440)
     noise = augmenter(only)(samples) - samples
 
     assert 10 * np.log10((samples**2).mean() / (noise**2).mean()) == pytest.approx(10)
+
+
+def test_the_noise_of_a_coder_rises_and_falls_with_the_speech():
+    only = replace(NONE, coding_chance=1, coding_db=(12, 12))
+    samples = np.concatenate((tone(440, 2.0), np.zeros(8_000, np.float32)))
+    noise = augmenter(only)(samples) - samples
+
+    ratio = (samples**2).sum() / (noise**2).sum()
+    assert 12 == pytest.approx(10 * np.log10(ratio), abs=0.3)
+    assert not noise[-8_000:].any()
 
 
 def test_speed_moves_length_and_pitch_together():

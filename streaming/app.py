@@ -18,17 +18,15 @@ from contextlib import (
     suppress,
 )
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from threading import Thread
 
-from streaming.config import Config, GateConfig, StreamConfig
+from streaming.config import Config
 from streaming.core.facts import ModelFacts
-from streaming.core.session import Session
 from streaming.engine import Engine, facts_of
 from streaming.models.loading import load_model
 from streaming.models.model import Model
-from streaming.models.vad import Detector, load_detector
-from streaming.server.backend import Backend
+from streaming.server.backend import Backend, session_maker
 from streaming.server.server import Server
 
 __all__ = ["Running", "running", "serve"]
@@ -139,7 +137,7 @@ async def _serving(
         undo.push_async_callback(server.close)  # before the engine that it uses
         await asyncio.to_thread(engine.start)
         facts = facts_of(model)
-        server.open(Backend(facts, engine, _session_maker(facts)))
+        server.open(Backend(facts, engine, session_maker(facts)))
         _log.info(
             "%s runs %s on %d workers",
             facts.name,
@@ -175,21 +173,6 @@ async def _apart(load: Callable[[], Model]) -> Model:
 
     Thread(target=work, name="loading", daemon=True).start()
     return await loaded
-
-
-def _session_maker(facts: ModelFacts) -> Callable[[StreamConfig, int, int], Session]:
-    """What opens a session: its detectors share what they can."""
-    rate = facts.geometry.sample_rate
-
-    @cache  # of the settings that a client can choose there are four
-    def detector(vad: str, vad_mode: int) -> Detector:
-        return load_detector(GateConfig(vad=vad, vad_mode=vad_mode), rate)
-
-    def open_session(config: StreamConfig, first: int, full_pass_limit: int) -> Session:
-        vad = detector(config.gate.vad, config.gate.vad_mode)
-        return Session(config, facts, first, vad, full_pass_limit)
-
-    return open_session
 
 
 @contextmanager

@@ -252,11 +252,8 @@ class Engine:
         return self.costs.of(Pass.FULL).longest(budget_s / 2) // stride * stride
 
     def least_budget_s(self, samples: int) -> float:
-        """Least budget that windows of `samples` can keep: twice their pass.
-
-        A window waits for one pass that has begun, then for its own.
-        """
-        return 2 * self.costs.of(Pass.STITCHED).seconds(samples)
+        """Least budget that windows of `samples` can keep."""
+        return self.costs.least_budget_s(samples)
 
     def limit_passes(self, smallest_budget_s: float) -> None:
         """Begin no full pass and no larger batch longer than half of this.
@@ -270,7 +267,7 @@ class Engine:
 
     def window_limit(self, budget_s: float) -> int:
         """Most samples of a window that is run within half of `budget_s`."""
-        return self.costs.of(Pass.STITCHED).longest(budget_s / 2)
+        return self.costs.window_limit(budget_s)
 
     def allow_full_passes(self, allowed: bool) -> None:
         """Begin full passes, or fail those that wait and come."""

@@ -175,6 +175,17 @@ class CostModel:
             return self.full
         return self.windows
 
+    def least_budget_s(self, samples: int) -> float:
+        """Return the least budget that windows of `samples` can keep.
+
+        Twice their pass: a window waits for one that has begun, then for its own.
+        """
+        return 2 * self.windows.seconds(samples)
+
+    def window_limit(self, budget_s: float) -> int:
+        """Return the most samples of a window that is run within half a budget."""
+        return self.windows.longest(budget_s / 2)
+
     def observed(self, kind: Pass, done: Measured) -> CostModel:
         """Return the costs after a pass that took `done.seconds`."""
         after = self.of(kind).observed(done)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from math import ceil
 
-from streaming.config import StreamConfig
+from streaming.config import GateConfig, StreamConfig
 from streaming.core.facts import ModelFacts
 from streaming.core.session import Session
-from streaming.engine import Engine
+from streaming.models.vad import Detector, load_detector
 from streaming.protocols.adapter import Offer
+from streaming.server.inference import Inference
 
-__all__ = ["Backend"]
+__all__ = ["Backend", "session_maker"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class Backend:
     """
 
     facts: ModelFacts
-    engine: Engine
+    engine: Inference
     open_session: Callable[[StreamConfig, int, int], Session]
 
     def smallest_budget_ms(self, config: StreamConfig) -> int:
@@ -45,3 +47,18 @@ class Backend:
             languages=(self.facts.language,),
             smallest_budget_ms=lambda: self.smallest_budget_ms(defaults),
         )
+
+
+def session_maker(facts: ModelFacts) -> Callable[[StreamConfig, int, int], Session]:
+    """What opens a session: its detectors share what they can."""
+    rate = facts.geometry.sample_rate
+
+    @cache  # of the settings that a client can choose there are four
+    def detector(vad: str, vad_mode: int) -> Detector:
+        return load_detector(GateConfig(vad=vad, vad_mode=vad_mode), rate)
+
+    def open_session(config: StreamConfig, first: int, full_pass_limit: int) -> Session:
+        vad = detector(config.gate.vad, config.gate.vad_mode)
+        return Session(config, facts, first, vad, full_pass_limit)
+
+    return open_session

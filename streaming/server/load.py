@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 from streaming.config import LimitConfig
 from streaming.core.ladder import Ladder, Rung
-from streaming.engine import Engine
 from streaming.errors import Overloaded
+from streaming.server.inference import Inference
 from streaming.server.metrics import Metrics
 from streaming.server.sessions import Sessions
 from streaming.server.stream import Stream
@@ -64,7 +64,7 @@ class LoadWatch:
         """Its number; 0 is normal."""
         return self._ladder.number
 
-    async def run(self, engine: Engine) -> None:
+    async def run(self, engine: Inference) -> None:
         """Watch an engine until cancelled."""
         while True:
             try:
@@ -73,7 +73,7 @@ class LoadWatch:
                 _log.exception("the load could not be judged")
             await asyncio.sleep(_TICK_S)
 
-    def step(self, engine: Engine) -> None:
+    def step(self, engine: Inference) -> None:
         """Measure once, and go by what comes of it."""
         strain = engine.strain
         before = self.rung
@@ -98,7 +98,7 @@ class LoadWatch:
         for stream in list(self._sessions):
             stream.ease(rung, longest)
 
-    def welcome(self, stream: Stream, engine: Engine) -> None:
+    def welcome(self, stream: Stream, engine: Inference) -> None:
         """A stream was opened: it goes by the rung in force, and is told."""
         if self._ladder.number:
             stream.ease(self.rung, engine.window_limit(self._smallest_budget_s()))

@@ -119,7 +119,7 @@ class Metrics:
             "lateness_seconds", "Results past their deadline by; 0 in time.", _LATENCY_S
         )
 
-    def watch(self, stats: Callable[[], EngineStats]) -> None:
+    def watch(self, stats: Callable[[], EngineStats | None]) -> None:
         """Report the engine too, asking it at each scrape."""
         self.registry.register(_EngineCollector(stats))
 
@@ -144,11 +144,13 @@ class Metrics:
 class _EngineCollector(Collector):
     """The engine's own counts, as it has them at the scrape."""
 
-    def __init__(self, stats: Callable[[], EngineStats]) -> None:
+    def __init__(self, stats: Callable[[], EngineStats | None]) -> None:
         self._stats = stats
 
     def collect(self) -> Iterator[Metric]:
         stats = self._stats()
+        if stats is None:
+            return
         for name, about, field in _GAUGES:
             value = getattr(stats, field)
             yield GaugeMetricFamily(f"wavestitch_{name}", about, value=value)

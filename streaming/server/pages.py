@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from math import ceil
+from typing import TypeAlias
 
 from websockets.datastructures import Headers
 from websockets.http11 import Response
@@ -14,37 +16,85 @@ from streaming.config import StreamConfig
 from streaming.server.metrics import CONTENT_TYPE_LATEST, Metrics
 from streaming.server.standing import RETRY_S, Standing
 
-__all__ = ["Pages", "json_answer", "not_found", "refuse", "wrong_method"]
+__all__ = [
+    "Page",
+    "Pages",
+    "Seen",
+    "Whole",
+    "json_answer",
+    "not_found",
+    "refuse",
+    "wrong_method",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How a server stands.
+
+    Attributes:
+        status: `ready`, or why not.
+        metrics: in Prometheus' exposition format.
+    """
+
+    status: str
+    metrics: str
+
+
+Whole: TypeAlias = Callable[[], Awaitable[Seen]]
+Page: TypeAlias = Callable[[], Response | Awaitable[Response]]
 
 
 class Pages:
-    """What a GET can see."""
+    """What a GET can see.
+
+    Args:
+        standing: how the server stands.
+        metrics: what it counts.
+        defaults: what a stream is that asks for nothing.
+        whole: says it for all processes, where this server is one of several.
+    """
 
     def __init__(
-        self, standing: Standing, metrics: Metrics, defaults: StreamConfig
+        self,
+        standing: Standing,
+        metrics: Metrics,
+        defaults: StreamConfig,
+        whole: Whole | None = None,
     ) -> None:
-        self._standing = standing
-        self._metrics = metrics
-        self._defaults = defaults
-        self.paths: dict[str, Callable[[], Response]] = {
-            "/healthz": self._healthz,
-            "/readyz": self._readyz,
-            "/metrics": self._metrics_page,
+        self.paths: dict[str, Page] = {
+            "/healthz": _healthz,
+            "/readyz": lambda: _readyz(standing.status(defaults)),
+            "/metrics": lambda: _metrics(metrics.text()),
         }
+        if whole is not None:
+            self.paths |= {
+                "/readyz": _seen_by(whole, lambda seen: _readyz(seen.status)),
+                "/metrics": _seen_by(whole, lambda seen: _metrics(seen.metrics)),
+            }
 
-    def _healthz(self) -> Response:
-        return json_answer(200, '{"status":"alive"}\n')
 
-    def _readyz(self) -> Response:
-        status = self._standing.status(self._defaults)
-        if status == "ready":
-            return json_answer(200, '{"status":"ready"}\n')
-        response = json_answer(503, json.dumps({"status": status}) + "\n")
-        response.headers["Retry-After"] = str(ceil(RETRY_S))
-        return response
+def _seen_by(whole: Whole, show: Callable[[Seen], Response]) -> Page:
+    async def page() -> Response:
+        return show(await whole())
 
-    def _metrics_page(self) -> Response:
-        return _answer(200, CONTENT_TYPE_LATEST, self._metrics.text())
+    return page
+
+
+def _healthz() -> Response:
+    return json_answer(200, '{"status":"alive"}\n')
+
+
+def _readyz(status: str) -> Response:
+    if status == "ready":
+        return json_answer(200, '{"status":"ready"}\n')
+    response = json_answer(503, json.dumps({"status": status}) + "\n")
+    response.headers["Retry-After"] = str(ceil(RETRY_S))
+    return response
+
+
+def _metrics(text: str) -> Response:
+    return _answer(200, CONTENT_TYPE_LATEST, text)
 
 
 def json_answer(status: int, body: str) -> Response:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from os import strerror
+from socket import socket
+from typing import Any
 
 from websockets.asyncio.server import Server as Websockets
 from websockets.asyncio.server import ServerConnection
@@ -27,11 +28,12 @@ from streaming.protocols.adapter import Adapter, Dialect
 from streaming.protocols.native import NATIVE
 from streaming.server.admission import Admission
 from streaming.server.backend import Backend
+from streaming.server.binding import cannot_listen, url_of
 from streaming.server.connection import Connection
 from streaming.server.door import Door
 from streaming.server.load import LoadWatch
 from streaming.server.metrics import Metrics
-from streaming.server.pages import Pages, not_found, wrong_method
+from streaming.server.pages import Pages, Whole, not_found, wrong_method
 from streaming.server.sessions import Identity, Sessions
 from streaming.server.standing import Standing
 from streaming.server.stream import Stream, Surroundings
@@ -60,19 +62,26 @@ class Server:
     Args:
         config: where to listen, and the limits.
         clock: seconds, the engine's too.
+        mark: what the ids of its sessions begin with.
+        whole: what `/readyz` and `/metrics` show where it is one of several.
     """
 
     def __init__(
-        self, config: Config, *, clock: Callable[[], float] = time.monotonic
+        self,
+        config: Config,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        mark: str = "",
+        whole: Whole | None = None,
     ) -> None:
         self.metrics = Metrics()
-        self.sessions = Sessions()
+        self.sessions = Sessions(mark)
         self._config = config
         self._clock = clock
         self.load = LoadWatch(config.limits, self.sessions, self.metrics, clock)
         self._watching: asyncio.Task[None] | None = None
         self._standing = Standing(self.load)
-        self._pages = Pages(self._standing, self.metrics, config.stream).paths
+        self._pages = Pages(self._standing, self.metrics, config.stream, whole).paths
         self._dialects = {dialect.path: dialect for dialect in DIALECTS}
         self._admission = Admission(config, self._standing, self.sessions, self.metrics)
         self._hurry = asyncio.Event()
@@ -80,29 +89,29 @@ class Server:
 
     # --- life --------------------------------------------------------------
 
-    async def listen(self) -> None:
+    async def listen(self, inlet: socket | None = None) -> None:
         """Bind the port; until `open` all streams are refused.
+
+        Args:
+            inlet: a socket that listens already, instead of host and port.
 
         Raises:
             OSError: the address cannot be bound; the message names it.
         """
+        if inlet is not None:
+            await self._accept(sock=inlet)
+            return
         where = self._config.server
         try:
-            await self._bind(where.host, where.port)
+            await self._accept(host=where.host, port=where.port)
         except OSError as error:
-            # Those of asyncio say the address or not, and not always what is wrong.
-            number = error.errno or 0  # of a name that is not found it is below 0
-            why = strerror(number) if number > 0 else error.strerror
-            raise OSError(
-                f"cannot listen on {where.host}:{where.port}: {why}"
-            ) from error
+            raise cannot_listen(where, error) from error
 
-    async def _bind(self, host: str, port: int) -> None:
+    async def _accept(self, **where: Any) -> None:
         limits = self._config.limits
         self._websockets = await serve_websockets(
             self._serve,
-            host,
-            port,
+            **where,
             process_request=self._process_request,
             create_connection=Door,
             compression=None,  # 16 KiB a connection, not 56, and audio gains nothing
@@ -125,6 +134,11 @@ class Server:
         self._watching = asyncio.create_task(watching, name="load")
 
     @property
+    def status(self) -> str:
+        """`ready`, or why not."""
+        return self._standing.status(self._config.stream)
+
+    @property
     def port(self) -> int:
         """The TCP port that was bound."""
         if self._websockets is None:
@@ -135,8 +149,7 @@ class Server:
     @property
     def url(self) -> str:
         """Where clients connect to: `ws://HOST:PORT`."""
-        host = self._config.server.host
-        return f"ws://{f'[{host}]' if ':' in host else host}:{self.port}"
+        return url_of(self._config.server.host, self.port)
 
     def hurry(self) -> None:
         """Let the deadline of the drain be now."""
@@ -189,7 +202,7 @@ class Server:
 
     def _process_request(
         self, connection: ServerConnection, request: Request
-    ) -> Response | None:
+    ) -> Response | Awaitable[Response] | None:
         """Answer plain HTTP, or refuse a websocket; None lets it in."""
         path, _, query = request.path.partition("?")
         dialect = self._dialects.get(path)

@@ -34,9 +34,14 @@ class Identity:
 
 
 class Sessions:
-    """All sessions of a server."""
+    """All sessions of a server.
 
-    def __init__(self) -> None:
+    Args:
+        mark: what their ids begin with: which of several processes holds them.
+    """
+
+    def __init__(self, mark: str = "") -> None:
+        self._mark = mark
         self._streams: dict[str, tuple[Identity, Stream]] = {}
         self._next = 0
         self._empty = asyncio.Event()
@@ -57,7 +62,9 @@ class Sessions:
             channels: streams it has; each gets a number of its own.
             make: first number and what to call at its end to the stream.
         """
-        identity = Identity(secrets.token_hex(8), secrets.token_urlsafe(24))
+        identity = Identity(
+            self._mark + secrets.token_hex(8), secrets.token_urlsafe(24)
+        )
         first, self._next = self._next, self._next + channels
         stream = make(first, lambda: self._release(identity.session))
         self._streams[identity.session] = (identity, stream)

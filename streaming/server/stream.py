@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from streaming.config import LimitConfig, StreamConfig
 from streaming.core.ladder import Rung
 from streaming.core.session import Session
-from streaming.engine import Answer, Engine, Failed
+from streaming.engine import Answer, Failed
 from streaming.errors import IdleTimeout, TooBig, Unresponsive, WavestitchError
 from streaming.events import (
     Audio,
@@ -39,6 +39,7 @@ from streaming.server.accounts import Accounts
 from streaming.server.alarm import Alarm
 from streaming.server.answers import Answers
 from streaming.server.arrivals import Arrivals
+from streaming.server.inference import Inference
 from streaming.server.metrics import Metrics
 from streaming.server.outbox import Outbox
 
@@ -62,7 +63,7 @@ class Surroundings:
         on_budget: called when a stream's budget has changed, or it has ended.
     """
 
-    engine: Engine
+    engine: Inference
     limits: LimitConfig
     metrics: Metrics
     clock: Callable[[], float]

@@ -264,7 +264,8 @@ class EngineConfig:
         workers: threads that run the model; 0 means one a core on a CPU, else 1.
         max_batch: most windows in one pass where the device gains from batches.
         queue_s: seconds of audio that may be late; past it new streams are refused.
-            As much may wait for full passes; past it finals are stitched.
+            As much, for each window of a batch, may wait for full passes; past it
+            finals are stitched.
     """
 
     workers: int = 0

@@ -66,6 +66,8 @@ NORMAL = Rung("normal")
 # Windows of 1.28 s left, 0.32 s hop and right context cost 6 times their audio, with
 # two hops 3.5, three 2.7, four 2.25; steps of a stateful model 2, 1.5, 1.33 and 1.25.
 # Partials of three hops are a second apart: none of the windows is run in vain.
+# Little more is saved on the last two, so that they are entered while there is room:
+# who has just been let in has yet to talk.
 LADDER: tuple[Rung, ...] = (
     NORMAL,
     Rung("stitched", full_passes=False, enter_used=0.7),
@@ -76,6 +78,7 @@ LADDER: tuple[Rung, ...] = (
         hops=3,
         partial_every_s=0.96,
         enter_used=1.0,
+        leave_needed=0.65,
     ),
     Rung(
         "finals_only",
@@ -83,6 +86,8 @@ LADDER: tuple[Rung, ...] = (
         hops=4,
         partial_every_s=inf,
         enter_used=1.0,
+        enter_needed=0.85,
+        leave_needed=0.7,
     ),
     Rung(
         "refuse",
@@ -91,8 +96,8 @@ LADDER: tuple[Rung, ...] = (
         partial_every_s=inf,
         admits=False,
         enter_used=1.0,
-        enter_needed=0.9,
-        leave_needed=0.75,
+        enter_needed=0.8,
+        leave_needed=0.65,
     ),
 )
 

@@ -71,7 +71,8 @@ class Schedule:
       `longest_s` and as long as each window in it takes less time than in a smaller
       one; windows and full passes do not mix.
     - Past `queue_s` seconds of late windows `admit` refuses new streams, and past
-      `queue_s` seconds of waiting full passes `add` refuses one more. Windows are
+      as many of waiting full passes, for each that one pass may hold, `add` refuses
+      one more. Windows are
       always taken: finals are never dropped, and what one stream may have waiting
       is bounded where its socket is read. A file that was pushed ahead of its time
       is not late and keeps nobody out.
@@ -162,10 +163,11 @@ class Schedule:
                         f"take {self._cost(job):.2f} s, a pass may {self.longest_s:.2f}"
                     )
                 waiting = self._seconds(self._full_samples + job.window.hop)
-                if self._full and waiting > self._queue_s:
+                most = self._queue_s * self._batching.max_batch
+                if self._full and waiting > most:
                     raise Overloaded(
                         f"{waiting:.1f} s of audio would wait for full passes, "
-                        f"at most {self._queue_s:g} s may",
+                        f"at most {most:g} s may",
                         retry_after_s=waiting,
                     )
                 self._full[job] = None

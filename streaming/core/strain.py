@@ -18,7 +18,7 @@ __all__ = ["StrainGauge"]
 # Time constants of running means. Of `busy` short, as the ladder goes down by it; of
 # `needed` long, as it goes up by it, and speech comes in spurts.
 _BUSY_S = 1.0
-_NEEDED_S = 5.0
+_NEEDED_S = 2.0
 _USED_S = 0.5  # how long windows took is that of the last such while
 _WINDOWS = 256  # of them at most: enough for a percentile
 _QUANTILE = 0.95

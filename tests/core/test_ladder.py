@@ -109,7 +109,7 @@ def test_between_entering_and_leaving_nothing_changes():
         ladder = Ladder()
         while ladder.number < number:
             drive(ladder, [LATE] * 3, start=10.0 * ladder.number)
-        between = Strain(used=0.6, busy=0.9, needed=0.8)
+        between = Strain(used=0.6, busy=0.9, needed=0.75)
         assert [number] * 400 == drive(ladder, [between] * 400, start=100.0)
 
 

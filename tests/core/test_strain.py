@@ -44,7 +44,7 @@ def test_what_ended_is_forgotten_within_seconds():
 
     assert gauge.strain(None, 10.0).busy > 0.99
     assert gauge.strain(None, 12.0).busy < 0.2
-    assert gauge.strain(None, 12.0).needed > 0.4
+    assert gauge.strain(None, 12.0).needed > 0.3
     assert gauge.strain(None, 30.0).needed < 0.02
 
 

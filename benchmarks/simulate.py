@@ -21,8 +21,9 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmarks.hours import Found, Machine, Talk
 from benchmarks.simulation_tables import simulation_tables
-from benchmarks.virtual import Found, Machine, Talk, simulate
+from benchmarks.virtual import simulate
 from streaming.core.costs import CostModel, Costs
 from streaming.core.ladder import LADDER
 from streaming.core.windows import WindowShape

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.virtual import Found, Machine, Spread, Talk, simulate
+from benchmarks.hours import Found, Machine, Spread, Talk
+from benchmarks.virtual import simulate
 from streaming.core.costs import CostModel, Costs
 from streaming.core.ladder import LADDER, Ladder, Patience
 from streaming.core.windows import WindowShape

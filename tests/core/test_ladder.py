@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming.core.ladder import LADDER, NORMAL, Ladder, Patience, Rung, Strain
+from tests.conftest import ROOT
 
 CALM = Strain(used=0.2, busy=0.2, needed=0.2)
 LATE = Strain(used=1.5, busy=1.0, needed=1.0)
@@ -185,3 +186,29 @@ def test_a_table_of_one_rung_never_changes_and_an_empty_one_is_refused():
     assert [0] * 40 == drive(Ladder((Rung("normal"),)), [LATE] * 40)
     with pytest.raises(ValueError, match="at least one rung"):
         Ladder(())
+
+
+def test_the_readme_shows_the_table_as_it_is():
+    text = (ROOT / "streaming" / "README.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith(tuple(f"| `{rung.level}`" for rung in LADDER))
+    ]
+
+    assert [f"`{rung.level}`" for rung in LADDER] == [row[0] for row in rows]
+    for rung, (_, full, keeps, partials, streams, entered, left) in zip(
+        LADDER, rows, strict=True
+    ):
+        assert rung.full_passes == ("slack" in full)
+        assert f"{rung.hops} hop" == keeps.removesuffix("s")
+        assert ("none" == partials) == (rung.partial_every_s == inf)
+        assert (f"{rung.partial_every_s:g} s" in partials) == (
+            0 < rung.partial_every_s < inf
+        )
+        assert rung.admits == ("let in" == streams)
+        if rung is NORMAL:
+            continue
+        needed = "" if rung.enter_needed == inf else f" or needed {rung.enter_needed}"
+        assert f"used {rung.enter_used}{needed}" == entered
+        assert f"used {rung.leave_used}, needed {rung.leave_needed}" == left

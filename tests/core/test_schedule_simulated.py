@@ -247,3 +247,21 @@ def more_urgent(simulation, job):
             and before.window.start < other.window.start
         )
     ]
+
+
+@settings(max_examples=25)
+@given(
+    st.lists(st.integers(0, HOP), min_size=1, max_size=6),
+    st.lists(st.tuples(st.integers(0, 6_000), st.integers(60, 900)), max_size=60),
+)
+def test_full_passes_cost_no_window_its_deadline(phases, asked):
+    """However many there are: windows alone take up to 94 % of the worker."""
+    calls = [job for n, at in enumerate(phases) for job in live(n, 20, at / 1_000)]
+    finals = [
+        final(n % len(phases), at / 1_000, (at + left) / 1_000)
+        for n, (at, left) in enumerate(asked)
+    ]
+
+    simulation = Simulation(pass_s=0.05).run(calls + finals)
+
+    assert max(map(max, map(simulation.lateness, range(len(phases))))) <= 0

@@ -72,8 +72,9 @@ def test_streaming_is_off_without_its_table(tmp_path):
     assert 0.4 == streaming.full_chance
 
 
-def test_the_bundled_models_recipe_is_read():
-    path = ROOT / "streaming" / "tools" / "recipes" / "bundled.toml"
+@pytest.mark.parametrize("name", ["bundled", "bundled_streaming"])
+def test_the_bundled_models_recipes_are_read(name):
+    path = ROOT / "streaming" / "tools" / "recipes" / f"{name}.toml"
     recipe = load_recipe(path)
 
     assert math.prod(recipe.shape.conv_stride) == 320

@@ -151,6 +151,8 @@ async def _dial(
     except (OSError, TimeoutError, websockets.WebSocketException) as error:
         where = urlsplit(uri)
         why = str(error) or type(error).__name__
+        if isinstance(error, ConnectionRefusedError):
+            why = "nothing listens there (start it with `wavestitch serve`)"
         raise errors.CannotConnect(
             f"cannot reach {where.scheme}://{where.netloc}: {why}"
         ) from error

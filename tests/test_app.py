@@ -307,7 +307,9 @@ async def test_a_port_that_is_taken_is_known_before_the_model_loads(monkeypatch)
     async with running(config(), model=LoudnessModel()) as run:
         port = int(run.url.rsplit(":", 1)[1])
         taken = replace(config(), server=ServerConfig(port=port))
-        message = rf"cannot listen on 127\.0\.0\.1:{port}: Address already in use$"
+        message = (
+            rf"cannot listen on 127\.0\.0\.1:{port}: Address already in use; choose"
+        )
         with pytest.raises(OSError, match=message):
             await serve(taken, stop=asyncio.Event())
 

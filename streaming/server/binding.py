@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import ExitStack
+from errno import EADDRINUSE
 from os import strerror
 
 from streaming.config import ServerConfig
@@ -44,6 +45,8 @@ def cannot_listen(where: ServerConfig, error: OSError) -> OSError:
     # Those of asyncio say the address or not, and not always what is wrong.
     number = error.errno or 0  # of a name that is not found it is below 0
     why = strerror(number) if number > 0 else error.strerror
+    if number == EADDRINUSE:
+        why += "; choose another server.port, or 0 for a free one"
     return OSError(f"cannot listen on {where.host}:{where.port}: {why}")
 
 

@@ -6,9 +6,9 @@ models nor sockets: the same functions serve events of a session and of a client
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from clients import events as client
 from streaming import events as server
@@ -19,7 +19,6 @@ __all__ = [
     "Shown",
     "churn",
     "first_kept",
-    "flops",
     "percentiles",
     "shown",
     "summary",
@@ -226,36 +225,3 @@ def summary(values: Sequence[float]) -> dict[str, float | None]:
     """How many values there are, and their percentiles."""
     p50, p95, p99 = percentiles(values)
     return {"of": len(values), "p50": p50, "p95": p95, "p99": p99}
-
-
-def flops(config: Mapping[str, Any], samples: int) -> float:
-    """Floating point operations of one pass over a window, two a multiplication.
-
-    Convolutions, projections and attention of the wav2vec2 family; norms and
-    activations are left out. Of another architecture: the samples, so that ratios
-    are those of a cost that grows with the length.
-
-    Args:
-        config: the checkpoint's `config.json`.
-        samples: of the window.
-    """
-    if config.get("model_type") != "wav2vec2":
-        return float(samples)
-    total, length, channels = 0.0, float(samples), 1
-    for width, kernel, stride in zip(
-        config["conv_dim"], config["conv_kernel"], config["conv_stride"], strict=True
-    ):
-        length /= stride
-        total += 2 * length * channels * width * kernel
-        channels = width
-    size, inner = config["hidden_size"], config["intermediate_size"]
-    total += 2 * length * channels * size
-    groups, kernel = (
-        config["num_conv_pos_embedding_groups"],
-        config["num_conv_pos_embeddings"],
-    )
-    total += 2 * length * size * size / groups * kernel
-    layer = 2 * length * (4 * size * size + 2 * size * inner)
-    total += config["num_hidden_layers"] * (layer + 4 * length * length * size)
-    total += 2 * length * size * config.get("vocab_size", 0)
-    return float(total)

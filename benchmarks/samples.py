@@ -20,7 +20,7 @@ from streaming.events import Samples
 from streaming.tools.corpus import Utterance, held_out, read_manifest
 from streaming.tools.recordings import read_samples
 
-__all__ = ["RATE", "SETS", "SPEECH", "Sample", "load", "quiet_room"]
+__all__ = ["DOMAIN", "RATE", "SETS", "SPEECH", "Sample", "load", "quiet_room"]
 
 RATE = 16_000
 SPEECH = Path(__file__).parent.parent.parent / "shared" / "speech"
@@ -144,3 +144,11 @@ SETS: dict[str, _Set] = {
     "demo (synthetic)": _demo,
 }
 """What makes each test set: its name, text and samples, without the room."""
+
+DOMAIN = (
+    "speech_commands",
+    "fsdd strings",
+    "grid_s1 (seen speaker)",
+    "demo (synthetic)",
+)
+"""What the bundled model is for. Single digits are in the strings already."""

@@ -23,6 +23,7 @@ from streaming.events import (
     Final,
     Finish,
     Job,
+    Pass,
     Refused,
     Samples,
     ServerEvent,
@@ -30,7 +31,7 @@ from streaming.events import (
 )
 from streaming.tools.workbench import Workbench
 
-__all__ = ["Heard", "Take", "play"]
+__all__ = ["Heard", "Ran", "Take", "play"]
 
 PIECE_MS = 20
 
@@ -57,18 +58,35 @@ class Take:
 
 
 @dataclass(frozen=True, slots=True)
+class Ran:
+    """A pass that the model ran.
+
+    Attributes:
+        kind: of a window, or over the whole utterance.
+        samples: it was given, contexts included.
+        hop: how many of them were kept.
+        start: place of the hop in its utterance, in samples.
+    """
+
+    kind: Pass
+    samples: int
+    hop: int
+    start: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Heard:
     """What became of a take.
 
     Attributes:
         events: each with the samples per channel that had been given by then.
-        passes: samples of every window and full pass that the model ran.
+        passes: every window and full pass that the model ran, windows in order.
         totals: what became of the samples of each channel.
         error: why it was not heard to its end; None where it was.
     """
 
     events: tuple[tuple[int, ServerEvent], ...]
-    passes: tuple[int, ...]
+    passes: tuple[Ran, ...]
     totals: tuple[Totals, ...]
     error: Exception | None = None
 
@@ -127,7 +145,7 @@ class _Playing:
         self._pieces = iter(take.pieces)
         self._session = bench.session(replace(config, audio=take.audio))
         self._events: list[tuple[int, ServerEvent]] = []
-        self._passes: list[int] = []
+        self._passes: list[Ran] = []
         self._error: Exception | None = None
 
     @property
@@ -162,7 +180,10 @@ class _Playing:
         if isinstance(answer, Failed):
             self._apply(self._session.failed(answer.job, answer.error))
             return
-        self._passes.append(len(answer.job.window.samples))
+        job, window = answer.job, answer.job.window
+        if len(window.samples):  # else it only says that its utterance is over
+            ran = Ran(job.kind, len(window.samples), window.hop, window.start)
+            self._passes.append(ran)
         self._apply(self._session.decoded(answer, self._bench.now()))
 
     def _apply(self, effects: list[Effect]) -> None:

@@ -8,7 +8,6 @@ from benchmarks.measures import (
     Churn,
     churn,
     first_kept,
-    flops,
     percentiles,
     shown,
     summary,
@@ -134,34 +133,3 @@ def test_percentiles_are_values_that_were_measured():
 
 def test_a_summary_says_of_how_many():
     assert {"of": 2, "p50": 1, "p95": 4, "p99": 4} == summary([4, 1])
-
-
-SEVEN = {
-    "model_type": "wav2vec2",
-    "conv_dim": [512] * 7,
-    "conv_kernel": [10, 3, 3, 3, 3, 2, 2],
-    "conv_stride": [5, 2, 2, 2, 2, 2, 2],
-    "num_conv_pos_embedding_groups": 16,
-    "num_conv_pos_embeddings": 128,
-    "vocab_size": 32,
-}
-BASE = {**SEVEN, "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12}
-LARGE = {
-    **SEVEN,
-    "hidden_size": 1024,
-    "intermediate_size": 4096,
-    "num_hidden_layers": 24,
-}
-
-
-@pytest.mark.parametrize(("config", "giga"), [(BASE, 14), (LARGE, 36)])
-def test_work_of_a_second_of_audio(config, giga):
-    assert giga * 1e9 == pytest.approx(flops(config, 16_000), rel=0.03)
-
-
-def test_attention_grows_with_the_square():
-    assert flops(BASE, 32 * 16_000) > 32 * flops(BASE, 16_000)
-
-
-def test_work_of_an_unknown_architecture_is_its_length():
-    assert 2 == flops({}, 32_000) / flops({}, 16_000)

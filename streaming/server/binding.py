@@ -46,7 +46,7 @@ def cannot_listen(where: ServerConfig, error: OSError) -> OSError:
     number = error.errno or 0  # of a name that is not found it is below 0
     why = strerror(number) if number > 0 else error.strerror
     if number == EADDRINUSE:
-        why += "; choose another server.port, or 0 for a free one"
+        why = f"{why}; choose another server.port, or 0 for a free one"
     return OSError(f"cannot listen on {where.host}:{where.port}: {why}")
 
 

@@ -87,7 +87,7 @@ LADDER: tuple[Rung, ...] = (
         partial_every_s=inf,
         enter_used=1.0,
         enter_needed=0.85,
-        leave_needed=0.7,
+        leave_needed=0.6,
     ),
     Rung(
         "refuse",
@@ -111,7 +111,7 @@ class Patience:
         leave_s: calm, before the next one up.
         longest_s: the same, after it was too early again and again: each time it
             doubles up to this.
-        probation_s: going down to a rung again within this many times the calm
+        probation: going down to a rung again within this many times the calm
             that it was left after shows that leaving it was too early.
         hiccup: `Strain.busy` below which late windows are the fault of something
             else than load: a budget as short as a pass, or a machine that slept.
@@ -120,7 +120,7 @@ class Patience:
     enter_s: float = 0.5
     leave_s: float = 5.0
     longest_s: float = 300.0
-    probation_s: float = 4.0
+    probation: float = 12.0
     hiccup: float = 0.8
 
 
@@ -195,7 +195,7 @@ class Ladder:
     def _down(self, now: float) -> None:
         self._at += 1
         calm_s = self._calms[self._at]
-        early = now - self._left_at[self._at] < self._patience.probation_s * calm_s
+        early = now - self._left_at[self._at] < self._patience.probation * calm_s
         self._calms[self._at] = (
             min(2 * calm_s, self._patience.longest_s)
             if early

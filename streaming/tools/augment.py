@@ -13,11 +13,12 @@ import numpy.typing as npt
 
 from streaming.tools.recipe import Augmentation
 
-__all__ = ["Augmenter", "change_speed"]
+__all__ = ["Augmenter", "change_speed", "cut_soft_ends"]
 
 Samples: TypeAlias = npt.NDArray[np.float32]  # (n,), -1..1
 
 SAMPLE_RATE = 16_000
+_FRAME = 320
 
 
 def change_speed(samples: Samples, factor: float) -> Samples:
@@ -28,6 +29,22 @@ def change_speed(samples: Samples, factor: float) -> Samples:
         np.float32
     )
     return heard
+
+
+def cut_soft_ends(samples: Samples, decibels: float) -> Samples:
+    """What lies between the first and the last frame that is loud enough.
+
+    Args:
+        samples: `(n,)`.
+        decibels: a frame of 20 ms is loud enough if it is not farther than this under
+            the loudest.
+    """
+    frames = len(samples) // _FRAME
+    if frames < 2:
+        return samples
+    power = (samples[: frames * _FRAME].reshape(frames, _FRAME) ** 2).mean(axis=1)
+    loud = np.flatnonzero(power >= power.max() * 10 ** (-decibels / 10))
+    return samples[loud[0] * _FRAME : (loud[-1] + 1) * _FRAME]
 
 
 class Augmenter:

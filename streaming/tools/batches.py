@@ -11,7 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from streaming.tools.augment import SAMPLE_RATE, Augmenter, Samples, change_speed
+from streaming.tools.augment import (
+    SAMPLE_RATE,
+    Augmenter,
+    Samples,
+    change_speed,
+    cut_soft_ends,
+)
 from streaming.tools.corpus import AudioStore, Utterance
 from streaming.tools.recipe import CorpusShare, Recipe
 
@@ -127,7 +133,7 @@ class Batches:
         for utterance in chosen:
             if len(pieces) > 1:
                 pieces.append(self._silence(augmentation.pause_s))
-            speech = self._trim(self._store.samples(utterance), share.trim_s)
+            speech = self._trim(self._store.samples(utterance), share.trim_db)
             speech = speech * np.float32(0.1 / (np.sqrt((speech**2).mean()) + 1e-4))
             pieces.append(change_speed(speech, factor * self._dice.uniform(0.96, 1.04)))
         pieces.append(self._silence(augmentation.edge_s))
@@ -135,13 +141,11 @@ class Batches:
         text = " ".join(u.text for u in chosen if u.text)
         return Example(normalise(self._augment(samples, strength)), text)
 
-    def _trim(self, samples: Samples, most_s: tuple[float, float]) -> Samples:
-        """Half of the time, without a little of its beginning and end."""
-        if not any(most_s) or self._dice.random() < 0.5:
+    def _trim(self, samples: Samples, bounds: tuple[float, float]) -> Samples:
+        """Half of the time, without the soft sounds at its ends."""
+        if not any(bounds) or self._dice.random() < 0.5:
             return samples
-        most = [min(round(s * SAMPLE_RATE), len(samples) // 4) for s in most_s]
-        first, end = (int(self._dice.integers(each + 1)) for each in most)
-        return samples[first : len(samples) - end]
+        return cut_soft_ends(samples, float(self._dice.uniform(*bounds)))
 
     def _silence(self, bounds: tuple[float, float]) -> Samples:
         count = int(self._dice.uniform(*bounds) * SAMPLE_RATE)

@@ -35,9 +35,10 @@ class CorpusShare:
         weight: hours drawn from it, relative to the other corpora's weights.
         join: most utterances strung together into one, pauses between them.
         speed: slowest and fastest playback, which moves pitch and formants too.
-        trim_s: most that is cut off a recording's beginning and end, before it is
-            strung together; of half of them, and at most a quarter. For corpora of
-            single words: people's own are cut closer than those one trains on.
+        trim_db: half of its recordings are cut to what lies between the first and the
+            last frame that is louder than this far under the loudest, drawn between
+            the two; (0, 0) cuts none. For corpora of single words: people's own come
+            from recorders that cut so, and lose their softest sounds ("six" its s).
         hold_out: keep one utterance in this many out of training (0: none).
     """
 
@@ -45,7 +46,7 @@ class CorpusShare:
     weight: float
     join: int = 1
     speed: tuple[float, float] = (0.88, 1.14)
-    trim_s: tuple[float, float] = (0.0, 0.0)
+    trim_db: tuple[float, float] = (0.0, 0.0)
     hold_out: int = 0
 
     def __post_init__(self) -> None:
@@ -57,9 +58,10 @@ class CorpusShare:
             raise ConfigError(
                 f"corpus {self.name}: join must be 1 or more, got {self.join}"
             )
-        if min(self.trim_s) < 0:
+        if not 0 <= self.trim_db[0] <= self.trim_db[1]:
             raise ConfigError(
-                f"corpus {self.name}: trim_s must be 0 or more, got {self.trim_s}"
+                f"corpus {self.name}: trim_db must rise from 0 or more, "
+                f"got {self.trim_db}"
             )
         if not 0.3 <= self.speed[0] <= self.speed[1] <= 3:
             raise ConfigError(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming.tools.augment import Augmenter, change_speed
+from streaming.tools.augment import Augmenter, change_speed, cut_soft_ends
 from streaming.tools.recipe import Augmentation
 
 ALL = Augmentation(
@@ -84,3 +84,14 @@ def test_speed_moves_length_and_pitch_together():
 
     assert len(fast) == 12_800
     assert np.abs(np.fft.rfft(fast)).argmax() * 16_000 / 12_800 == pytest.approx(550)
+
+
+def test_soft_ends_are_cut_and_nothing_within():
+    loud, soft = tone(440, 0.1), tone(440, 0.06) * np.float32(0.05)
+    samples = np.concatenate((soft, loud, soft, loud, soft))
+
+    kept = cut_soft_ends(samples, 20.0)
+
+    assert (np.concatenate((loud, soft, loud)) == kept).all()
+    assert (samples == cut_soft_ends(samples, 40.0)).all()
+    assert 100 == len(cut_soft_ends(samples[:100], 10.0))

@@ -47,17 +47,19 @@ def test_clips_are_whole_where_nothing_is_asked():
     assert np.abs(lengths / CLIP - 1).max() < 0.05
 
 
-def test_half_of_the_clips_lose_a_little_of_their_ends():
-    share = CorpusShare("c", 1.0, speed=(1.0, 1.0), trim_s=(0.02, 0.5))
+def test_half_of_the_clips_lose_their_soft_ends():
+    share = CorpusShare("c", 1.0, speed=(1.0, 1.0), trim_db=(6.0, 6.0))
 
     lengths = drawn(share)
 
-    # Half a second is asked, a quarter of 0.25 s is the most that goes.
-    assert 0.65 * CLIP < lengths.min() < 0.8 * CLIP
-    whole = np.abs(lengths / CLIP - 1) < 0.042
-    assert 0.4 < whole.mean() < 0.75
+    # The ramp is half as loud as at its end from 0.45 of 0.1..0.9 on.
+    expected = CLIP * (0.9 - 0.45) / (0.9 - 0.1)
+    cut = lengths < 0.8 * CLIP
+    assert 0.35 < cut.mean() < 0.8
+    assert expected == pytest.approx(np.median(lengths[cut]), rel=0.1)
 
 
-def test_less_than_nothing_cannot_be_cut_off():
-    with pytest.raises(ConfigError, match="trim_s must be 0 or more"):
-        CorpusShare("c", 1.0, trim_s=(0.0, -0.1))
+@pytest.mark.parametrize("wrong", [(-1.0, 10.0), (20.0, 10.0)])
+def test_a_trim_that_cannot_be_is_refused(wrong):
+    with pytest.raises(ConfigError, match="trim_db must rise"):
+        CorpusShare("c", 1.0, trim_db=wrong)

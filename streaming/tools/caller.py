@@ -8,7 +8,7 @@ nothing itself.
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -28,6 +28,7 @@ from streaming.events import (
     SpeechStarted,
     Totals,
 )
+from streaming.tools.playing import Ran
 
 __all__ = ["Caller", "Heard", "Speech"]
 
@@ -40,6 +41,7 @@ class Heard:
         rate: samples a second.
         hangover_s: silence that ends an utterance.
         measuring: waits and passes count now.
+        passes: of each stream in their order, by its number.
     """
 
     rate: int
@@ -47,7 +49,9 @@ class Heard:
     measuring: bool = False
     waits: list[float] = field(default_factory=list)
     finals_after: list[float] = field(default_factory=list)
-    passes: Counter[tuple[Pass, int, int]] = field(default_factory=Counter)
+    passes: defaultdict[int, list[Ran]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
     utterances: int = 0
     finals: int = 0
     full: int = 0
@@ -147,8 +151,10 @@ class Caller:
         heard, job = self._heard, answer.job
         if not heard.measuring:
             return
-        if len(job.window.samples):
-            heard.passes[job.kind, len(job.window.samples), job.window.start] += 1
+        window = job.window
+        if len(window.samples):
+            ran = Ran(job.kind, len(window.samples), window.hop, window.start)
+            heard.passes[self._number].append(ran)
         if job.kind is Pass.STITCHED and spoken is not None:
             heard.waits.append(time.monotonic() - spoken)
 

@@ -30,6 +30,7 @@ from streaming.models.model import Model
 from streaming.models.vad import load_detector
 from streaming.tools.caller import Caller, Heard, Speech
 from streaming.tools.machine import BusyWatch, Elsewhere
+from streaming.tools.playing import Ran
 from streaming.tools.talk import Talk
 
 __all__ = ["Crowd", "Hall", "Outcome", "open_hall"]
@@ -83,9 +84,7 @@ class Outcome:
         busy: share of the workers' time in passes.
         computed: samples in passes, contexts and full passes included, over samples
             that windows decoded, while measuring.
-        passes: how often the model ran over so many samples, by kind and by samples
-            of the utterance before them, while measuring.
-        moved: samples by which these windows moved on.
+        passes: of each stream, that the model ran while measuring.
         front: share of one core that everything but the model took.
         state_bytes: most that one stream's state took; 0 without states.
         elsewhere: what the machine did beside us while measuring.
@@ -106,8 +105,7 @@ class Outcome:
     seconds: float = 0.0
     busy: float = 0.0
     computed: float = 0.0
-    passes: Counter[tuple[Pass, int, int]] = field(default_factory=Counter)
-    moved: int = 0
+    passes: tuple[tuple[Ran, ...], ...] = ()
     front: float = 0.0
     state_bytes: int = 0
     elsewhere: Elsewhere = field(default_factory=Elsewhere)
@@ -345,8 +343,7 @@ class _Hearing:
             seconds=seconds,
             busy=(after.inference_s - before.inference_s) / after.workers / seconds,
             computed=computed.total() / max(1, moved),
-            passes=heard.passes,
-            moved=moved,
+            passes=tuple(map(tuple, heard.passes.values())),
             front=front,
             state_bytes=self._state_bytes,
             elsewhere=elsewhere,

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from streaming.config import Config, EngineConfig, StreamConfig, WindowConfig
 from streaming.core.ladder import LADDER
 from streaming.errors import ConfigError
+from streaming.events import Pass
 from streaming.models.model import Windowed
 from streaming.numeric.geometry import Geometry
 from streaming.numeric.vocabulary import Vocabulary
@@ -65,7 +66,7 @@ def test_no_more_are_tried_than_the_most(limit, most, guess):
     found = greatest(holds, guess, most)
 
     assert max(tried) <= most
-    assert (found == most) if limit >= most else (found <= limit)
+    assert found <= min(limit, most) <= max(1.05 * found, found + 1) + 1e-9
 
 
 def test_a_good_guess_takes_few_trials():
@@ -222,9 +223,11 @@ def test_a_crowd_is_heard_in_real_time_and_every_sample_is_accounted_for():
     assert 0 == outcome.lost == outcome.broken
     assert 0 < outcome.finals == outcome.utterances
     assert 0 < outcome.decoded <= outcome.received
-    assert len(outcome.waits) == sum(
-        times for (kind, _, _), times in outcome.passes.items() if kind.value != "full"
-    )
+    ran = [ran for stream in outcome.passes for ran in stream]
+    windows = [each for each in ran if each.kind is Pass.STITCHED]
+    assert 3 == len(outcome.passes)
+    assert len(windows) <= len(outcome.waits)  # a last one may hold no samples
+    assert all(each.hop <= each.samples for each in ran)
     assert outcome.seconds >= 0.6
     assert outcome.computed > 1
 

@@ -8,15 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import (
-    AsyncExitStack,
-    asynccontextmanager,
-    contextmanager,
-    nullcontext,
-    suppress,
-)
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from threading import Thread
@@ -28,6 +21,7 @@ from streaming.models.loading import load_model
 from streaming.models.model import Model
 from streaming.server.backend import Backend, session_maker
 from streaming.server.server import Server
+from streaming.server.signals import stop_signals
 
 __all__ = ["Running", "running", "serve"]
 
@@ -74,7 +68,7 @@ async def serve(
     server = Server(config)
     signalled = stop is None
     stop = asyncio.Event() if stop is None else stop
-    with _signals(stop, server) if signalled else nullcontext():
+    with stop_signals(stop, server.hurry) if signalled else nullcontext():
         warm = asyncio.Event()
         serving = asyncio.create_task(_serve(config, server, ready, warm, stop))
         stopped = asyncio.create_task(stop.wait())
@@ -173,26 +167,3 @@ async def _apart(load: Callable[[], Model]) -> Model:
 
     Thread(target=work, name="loading", daemon=True).start()
     return await loaded
-
-
-@contextmanager
-def _signals(stop: asyncio.Event, server: Server) -> Iterator[None]:
-    """SIGTERM and SIGINT stop; a second one hurries the drain."""
-    loop = asyncio.get_running_loop()
-
-    def heard() -> None:
-        if stop.is_set():
-            server.hurry()
-        stop.set()
-
-    taken = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # Not on Windows, and not off the main thread.
-        with suppress(NotImplementedError, RuntimeError, ValueError):
-            loop.add_signal_handler(number, heard)
-            taken.append(number)
-    try:
-        yield
-    finally:
-        for number in taken:
-            loop.remove_signal_handler(number)

@@ -204,6 +204,7 @@ class ModelConfig:
         revision: commit, tag or branch of a hub id; needed for one.
         backend: `onnx`, `torch`, or `auto` (onnx where the checkpoint has it).
         device: `cpu`, `cuda`, `cuda:1`, or `auto`.
+        devices: `serve` runs an engine process on each of these instead.
         precision: `int8`, `fp32`, `bf16`, `fp16`, or `auto`.
         trust_pickle: load a `pytorch_model.bin` where there is no safetensors.
         language: which language of a multilingual checkpoint (MMS: `eng`); for
@@ -227,6 +228,7 @@ class ModelConfig:
     inference: str = "auto"
     sink_ms: int = 0
     cache_precision: str = "auto"
+    devices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.inference not in ("auto", "windowed", "stateful"):
@@ -243,12 +245,17 @@ class ModelConfig:
             raise ConfigError(
                 f"backend must be auto, onnx or torch, got {self.backend!r}"
             )
-        kind, colon, number = self.device.partition(":")
-        numbered = kind == "cuda" and number.isdecimal()
-        if kind not in ("auto", "cpu", "cuda") or (colon and not numbered):
-            raise ConfigError(
-                f"device must be cpu, cuda, cuda:N or auto, got {self.device!r}"
-            )
+        for name, device in [
+            ("device", self.device),
+            *(("devices", each) for each in self.devices),
+        ]:
+            kind, colon, number = device.partition(":")
+            numbered = kind == "cuda" and number.isdecimal()
+            if kind not in ("auto", "cpu", "cuda") or (colon and not numbered):
+                raise ConfigError(
+                    f"{name} must be cpu, cuda, cuda:N or auto, got {device!r}"
+                )
+        _within("the number of devices", len(self.devices), 0, 64)
         if self.precision not in ("auto", "int8", "fp32", "bf16", "fp16"):
             raise ConfigError(
                 "precision must be auto, int8, fp32, bf16 or fp16, "
@@ -336,13 +343,17 @@ class ServerConfig:
     Attributes:
         host: address to bind.
         port: TCP port; 0 takes a free one.
+        ingest: processes that hold the connections, beside engine processes; 0: one
+            process does it all, unless `model.devices` names devices.
     """
 
     host: str = "127.0.0.1"
     port: int = 8770
+    ingest: int = 0
 
     def __post_init__(self) -> None:
         _within("port", self.port, 0, 65_535)
+        _within("ingest", self.ingest, 0, 64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,6 +373,11 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     stream: StreamConfig = field(default_factory=StreamConfig)
+
+    @property
+    def several(self) -> bool:
+        """More than one process serves."""
+        return self.server.ingest > 0 or len(self.model.devices) > 0
 
 
 BUNDLED_MODEL = Path(__file__).parent / "models" / "bundled"

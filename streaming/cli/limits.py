@@ -28,6 +28,13 @@ def measured_limits(config: Config, path: Path | None) -> tuple[Layer, str]:
     Raises:
         ConfigError: `path` holds none for this machine, model and settings.
     """
+    if config.several:
+        if path is not None:
+            raise ConfigError(
+                f"limits of {path} are one process': for several set "
+                "limits.max_streams, which their ingest processes share"
+            )
+        return {}, ""
     from streaming.tools.limits import (  # noqa: PLC0415
         default_path,
         described,

@@ -36,6 +36,17 @@ def serve(
     ] = None,
     model: ModelName = None,
     revision: ModelRevision = None,
+    ingest: Annotated[
+        int | None,
+        typer.Option(help="Processes that hold the connections; 0: one does it all."),
+    ] = None,
+    devices: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DEVICE,...",
+            help="An engine process on each, such as cuda:0,cuda:1.",
+        ),
+    ] = None,
     config: ConfigFile = None,
     assignments: Assignments = None,
     limits: LimitsFile = None,
@@ -56,6 +67,10 @@ def serve(
         "server.port": port,
         "model.name": model,
         "model.revision": revision,
+        "server.ingest": ingest,
+        "model.devices": None
+        if devices is None
+        else tuple(each.strip() for each in devices.split(",") if each.strip()),
     }
     without = gather(config, assignments, flags)
     try:
@@ -71,8 +86,6 @@ def serve(
         return
     import asyncio  # noqa: PLC0415
 
-    from streaming.app import serve as run  # noqa: PLC0415
-
     logging.basicConfig(
         level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
@@ -81,7 +94,18 @@ def serve(
         _log.warning("%s", warning)
     for words in origins:
         _log.info("%s", words)
-    asyncio.run(run(chosen))
+    asyncio.run(_run(chosen))
+
+
+async def _run(chosen: Config) -> None:
+    if chosen.several:
+        from streaming import cluster  # noqa: PLC0415
+
+        await cluster.serve(chosen)
+    else:
+        from streaming import app  # noqa: PLC0415
+
+        await app.serve(chosen)
 
 
 def _origins(measured: settings.Layer, without: Config, chosen: Config) -> list[str]:

@@ -182,7 +182,12 @@ def _parse(key: Key, text: str, origin: str) -> Any:
     plain, optional = _without_none(kind)
     if optional and not text:
         return None
-    readers: dict[Any, Any] = {bool: parse_bool, int: int, float: float}
+    readers: dict[Any, Any] = {
+        bool: parse_bool,
+        int: int,
+        float: float,
+        tuple[str, ...]: lambda words: [w for w in words.split(",") if w],
+    }
     try:
         value = readers.get(plain, str)(text)
     except ValueError:
@@ -203,6 +208,10 @@ def _typed(kind: Any, value: Any, key: Key, origin: str) -> Any:
         return plain(value)
     if plain is float and type(value) is int:
         return float(value)
+    if plain == tuple[str, ...]:
+        if not isinstance(value, list) or any(type(each) is not str for each in value):
+            raise _wrong(plain, value, key, origin)
+        return tuple(each.strip() for each in value)
     # `type`, since True is an int too.
     if type(value) is not plain:
         raise _wrong(plain, value, key, origin)
@@ -210,7 +219,12 @@ def _typed(kind: Any, value: Any, key: Key, origin: str) -> Any:
 
 
 def _wrong(kind: Any, value: Any, key: Key, origin: str) -> ConfigError:
-    wanted = {bool: "true or false", int: "a whole number", float: "a number"}
+    wanted = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        tuple[str, ...]: "a list of texts",
+    }
     return ConfigError(
         f"{origin}: {_dotted(key)} must be {wanted.get(kind, 'text')}, got {value!r}"
     )
@@ -263,6 +277,8 @@ def _toml(value: Any) -> str:
         case str():
             # JSON's string is TOML's but for DEL, which TOML wants escaped.
             return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
+        case tuple():
+            return f"[{', '.join(map(_toml, value))}]"
         case _:
             return repr(value)
 

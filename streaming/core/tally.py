@@ -6,14 +6,16 @@ Knows jobs and seconds; not what they are exported to.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from itertools import chain
 from math import nan
+from typing import Any
 
 from streaming.core.schedule import Schedule
 from streaming.events import Job, Pass
 
-__all__ = ["EngineStats", "Tally"]
+__all__ = ["EngineStats", "Tally", "together"]
 
 _RECENT = 1_024
 
@@ -86,6 +88,36 @@ class EngineStats:
         computed = sum(samples for _, samples in self.computed_samples)
         decoded = dict(self.decoded_samples).get(Pass.STITCHED, 0)
         return computed / decoded if decoded else nan
+
+
+def together(engines: Sequence[EngineStats]) -> EngineStats:
+    """How several engines, one at least, stand as if they were one."""
+    given = {
+        field.name: [getattr(stats, field.name) for stats in engines]
+        for field in fields(EngineStats)
+    }
+    return EngineStats(
+        **{name: _JOIN.get(name, sum)(values) for name, values in given.items()}
+    )
+
+
+def _by_key(counts: Iterable[Iterable[tuple[Any, int]]]) -> tuple[Any, ...]:
+    joined: Counter[Any] = Counter()
+    for each in counts:
+        joined.update(dict(each))
+    return tuple(joined.items())
+
+
+# How a field of several engines becomes one; else it is added.
+_JOIN: Mapping[str, Callable[[Sequence[Any]], Any]] = {
+    "slack_s": min,
+    "stateful": any,
+    "state_bytes_most": max,
+    "lateness_s": lambda each: tuple(chain.from_iterable(each)),
+    "batch_sizes": lambda each: tuple(sorted(_by_key(each))),
+    "computed_samples": _by_key,
+    "decoded_samples": _by_key,
+}
 
 
 @dataclass(slots=True)

@@ -21,7 +21,7 @@ from prometheus_client.registry import Collector
 
 from streaming.core.tally import EngineStats
 
-__all__ = ["CONTENT_TYPE_LATEST", "Metrics"]
+__all__ = ["CONTENT_TYPE_LATEST", "EngineCollector", "Metrics"]
 
 _LATENCY_S = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 
@@ -121,7 +121,7 @@ class Metrics:
 
     def watch(self, stats: Callable[[], EngineStats | None]) -> None:
         """Report the engine too, asking it at each scrape."""
-        self.registry.register(_EngineCollector(stats))
+        self.registry.register(EngineCollector(stats))
 
     def text(self) -> str:
         """All of it in the exposition format."""
@@ -141,13 +141,14 @@ class Metrics:
         )
 
 
-class _EngineCollector(Collector):
-    """The engine's own counts, as it has them at the scrape."""
+class EngineCollector(Collector):
+    """The engine's own counts, as it has them at the scrape; none without an engine."""
 
     def __init__(self, stats: Callable[[], EngineStats | None]) -> None:
         self._stats = stats
 
     def collect(self) -> Iterator[Metric]:
+        """Families of one engine's counts."""
         stats = self._stats()
         if stats is None:
             return

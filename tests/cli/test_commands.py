@@ -285,6 +285,21 @@ def test_file_then_environment_then_assignment_then_flag(call, monkeypatch, tmp_
     assert 4 == port("--set", "server.port=3", "--port", "4")
 
 
+def test_several_processes_are_settings_too(call, tmp_path):
+    flags = ("--ingest", "3", "--devices", "cuda:0, cuda:1")
+    status, out, err = call("serve", "--print-config", *flags)
+    config = merge(from_toml(out, "printed"))
+
+    assert (0, "") == (status, err)
+    assert (3, ("cuda:0", "cuda:1")) == (config.server.ingest, config.model.devices)
+    for wrong in (("--devices", "tpu"), ("--ingest", "-1")):
+        assert 2 == call("serve", "--print-config", *wrong)[0]
+    limits = tmp_path / "limits.json"
+    status, _, err = call("serve", "--ingest", "2", "--limits", limits)
+    assert 2 == status
+    assert "one process'" in err
+
+
 def test_models_describes_what_is_named(call):
     folder = exported("bundled")
     status, out, err = call("models", "--json", folder)

@@ -58,7 +58,7 @@ def test_the_last_layer_that_says_something_wins(ports):
 @pytest.mark.parametrize(("key", "kind"), list(leaves()))
 def test_every_setting_can_be_set_in_every_way(key, kind):
     default = value(Config(), key)
-    text = {"None": "", "True": "true", "False": "false"}.get(
+    text = {"None": "", "()": "", "True": "true", "False": "false"}.get(
         str(default), default.value if isinstance(default, Enum) else str(default)
     )
     name = "WAVESTITCH_" + key.upper().replace(".", "__")
@@ -75,16 +75,17 @@ def test_every_setting_can_be_set_in_every_way(key, kind):
     finals=st.sampled_from(Finals),
     trust=st.booleans(),
     name=st.none() | st.text(st.characters(exclude_categories=["Cs"])),
+    devices=st.lists(st.sampled_from(["cpu", "cuda:1"]), max_size=3).map(tuple),
 )
 def test_what_is_printed_is_read_as_the_same_settings(
-    host, port, backlog, finals, trust, name
+    host, port, backlog, finals, trust, name, devices
 ):
     config = Config()
     config = replace(
         config,
         server=replace(config.server, host=host, port=port),
         limits=replace(config.limits, backlog_s=backlog),
-        model=replace(config.model, trust_pickle=trust, name=name),
+        model=replace(config.model, trust_pickle=trust, name=name, devices=devices),
         stream=replace(
             config.stream, decoder=replace(config.stream.decoder, finals=finals)
         ),
@@ -185,3 +186,23 @@ def test_a_whole_number_is_good_for_a_setting_in_seconds():
     config = merge(from_toml("[limits]\nbacklog_s = 3", "f.toml"))
 
     assert (3.0, float) == (config.limits.backlog_s, type(config.limits.backlog_s))
+
+
+def test_a_list_is_one_in_a_file_and_words_between_commas_elsewhere():
+    expected = ("cuda:0", "cuda:1")
+    listed = from_toml('[model]\ndevices = ["cuda:0", "cuda:1"]', "f.toml")
+    name = "WAVESTITCH_MODEL__DEVICES"
+
+    assert expected == merge(listed).model.devices
+    assert expected == merge(from_environment({name: "cuda:0, cuda:1"})).model.devices
+    assert merge(listed).several
+    for wrong in ('"cuda:0"', "[0, 1]"):
+        with pytest.raises(ConfigError, match="devices must be a list of texts"):
+            from_toml(f"[model]\ndevices = {wrong}", "f.toml")
+    with pytest.raises(ConfigError, match=r"devices must be cpu, .* got 'tpu'"):
+        merge(from_environment({name: "cpu,tpu"}))
+
+
+@pytest.mark.parametrize(("ingest", "several"), [(0, False), (1, True), (4, True)])
+def test_ingest_processes_make_several(ingest, several):
+    assert several == merge(from_flags({"server.ingest": ingest})).several

@@ -59,6 +59,7 @@ def facts_of(model: Model) -> ModelFacts:
         vocabulary=model.vocabulary,
         normalise=model.normalise,
         temperature=model.temperature,
+        bias=model.bias,
         stateful=model.stateful,
     )
 

@@ -72,6 +72,7 @@ class Historian:
     language: str = "en"
     normalise: bool = False
     temperature: float = 1.0
+    bias: float = 0.0
     geometry: Geometry = GEOMETRY
     vocabulary: Vocabulary = field(
         default_factory=lambda: Vocabulary(LABELS, 0, 1, frozenset())

@@ -46,7 +46,7 @@ def export(
     calibrate: Annotated[
         Path | None,
         typer.Option(
-            help="Manifest to fit the temperature on; not one it was trained on."
+            help="Manifest to fit temperature and bias on; not one it was trained on."
         ),
     ] = None,
 ) -> None:
@@ -67,13 +67,13 @@ def export(
     if calibrate is not None:
         from streaming.config import Config, ModelConfig  # noqa: PLC0415
         from streaming.tools.evaluate import fit  # noqa: PLC0415
-        from streaming.tools.export import set_temperature  # noqa: PLC0415
+        from streaming.tools.export import set_calibration  # noqa: PLC0415
 
         found = fit(calibrate, config=Config(model=ModelConfig(name=str(target))))
-        set_temperature(target, found.temperature)
+        set_calibration(target, found.temperature, found.bias)
         print(
-            f"temperature {found.temperature:.2f}: calibration error "
-            f"{found.before.error:.1%} before, {found.after.error:.1%} after",
+            f"temperature {found.temperature:.2f}, bias {found.bias:+.2f}: calibration "
+            f"error {found.before.error:.1%} before, {found.after.error:.1%} after",
             file=sys.stderr,
         )
     print(target)

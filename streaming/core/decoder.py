@@ -83,6 +83,7 @@ class Decoder:
         geometry: how rows lie over samples.
         start: the utterance's first sample, from the stream's first.
         temperature: divides the logits before a confidence is taken.
+        bias: added to a confidence's log odds.
         blank_run: silence after text that ends the utterance; None never ends it.
     """
 
@@ -93,6 +94,7 @@ class Decoder:
         *,
         start: int,
         temperature: float = 1.0,
+        bias: float = 0.0,
         blank_run: BlankRun | None = None,
     ) -> None:
         if temperature <= 0:
@@ -102,7 +104,8 @@ class Decoder:
         self._start = start
         self._temperature = temperature
         self._blank_run = blank_run
-        self._kept = Collapse(vocabulary)
+        self._bias = bias
+        self._kept = Collapse(vocabulary, bias)
         self._kept_samples = 0
         self._complete = False
         self._cut: int | None = None
@@ -190,7 +193,7 @@ class Decoder:
         """
         steps = self._geometry.steps(length)
         self._check(rows[:steps], length)
-        whole = Collapse(self._vocabulary)
+        whole = Collapse(self._vocabulary, self._bias)
         whole.push(best_path(rows[:steps], self._temperature))
         whole.close()
         return self._decoded(whole.words, length)

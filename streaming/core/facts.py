@@ -22,6 +22,7 @@ class ModelFacts:
         normalise: it wants zero mean and unit variance.
         temperature: divides its logits before a confidence is taken.
         stateful: it keeps an utterance's past itself: windows have no left context.
+        bias: added to a confidence's log odds.
     """
 
     name: str
@@ -31,3 +32,4 @@ class ModelFacts:
     normalise: bool = False
     temperature: float = 1.0
     stateful: bool = False
+    bias: float = 0.0

@@ -256,6 +256,7 @@ class Stream:
                 facts.geometry,
                 start=opened.start,
                 temperature=facts.temperature,
+                bias=facts.bias,
                 blank_run=self._blank_run(gate),
             ),
         )

@@ -68,6 +68,7 @@ class Checkpoint:
         vocabulary: labels to text.
         normalise: samples are wanted with zero mean and unit variance.
         temperature: calibrates confidences.
+        bias: calibrates them too.
         pads: padding inside a batch can be masked away.
         streaming: trained for steps: their text is as good as that of whole passes.
         onnx: graphs by precision, `int8` or `fp32`.
@@ -86,6 +87,7 @@ class Checkpoint:
     vocabulary: Vocabulary
     normalise: bool
     temperature: float = 1.0
+    bias: float = 0.0
     pads: bool = True
     streaming: bool = False
     onnx: Mapping[str, Path] = field(default_factory=dict)
@@ -133,6 +135,7 @@ def read_checkpoint(
         # Mel features are normalised band by band, after they are computed.
         normalise=not mel and bool(frontend.get("do_normalize", True)),
         temperature=_temperature(folder, ours),
+        bias=_bias(folder, ours),
         # The group norm of wav2vec2-base takes its statistics over the padding.
         pads=mel or config.get("feat_extract_norm") == "layer",
         streaming=_streaming(folder, ours),
@@ -260,6 +263,15 @@ def _temperature(folder: Path, ours: Mapping[str, Any]) -> float:
             f"{folder / METADATA}: temperature must be above 0, got {temperature!r}"
         )
     return float(temperature)
+
+
+def _bias(folder: Path, ours: Mapping[str, Any]) -> float:
+    bias = ours.get("bias", 0.0)
+    if isinstance(bias, bool) or not isinstance(bias, int | float) or abs(bias) > 100:
+        raise ModelError(
+            f"{folder / METADATA}: bias must be a number of nats, got {bias!r}"
+        )
+    return float(bias)
 
 
 def _streaming(folder: Path, ours: Mapping[str, Any]) -> bool:

@@ -52,9 +52,10 @@ class Step:
 
 
 class Windowed:
-    """What a model says that keeps no state."""
+    """What a model says that keeps no state, and whose confidences need no bias."""
 
     stateful = False
+    bias = 0.0
 
     def open(self) -> State:
         """See `Model.open`: there is none."""
@@ -75,6 +76,7 @@ class Model(Protocol):
         vocabulary: labels to text.
         normalise: samples are wanted with zero mean and unit variance.
         temperature: what logits are divided by for calibrated confidences.
+        bias: what is added to their log odds.
         max_batch: most windows in one pass; 1 where batches gain nothing.
         pads: windows of unequal length may share a batch. False means that
             the padding would change the logits: only windows whose
@@ -95,6 +97,8 @@ class Model(Protocol):
     def normalise(self) -> bool: ...  # noqa: D102
     @property
     def temperature(self) -> float: ...  # noqa: D102
+    @property
+    def bias(self) -> float: ...  # noqa: D102
     @property
     def max_batch(self) -> int: ...  # noqa: D102
     @property

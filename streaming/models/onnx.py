@@ -61,6 +61,7 @@ class OnnxModel(Windowed):
         self.vocabulary = checkpoint.vocabulary
         self.normalise = checkpoint.normalise
         self.temperature = checkpoint.temperature
+        self.bias = checkpoint.bias
         self.device = device
         self.precision = precision
         self.pads = False  # the graph has no mask

@@ -63,6 +63,7 @@ class PytorchModel(Windowed):
         self.vocabulary = checkpoint.vocabulary
         self.normalise = checkpoint.normalise
         self.temperature = checkpoint.temperature
+        self.bias = checkpoint.bias
         self.pads = checkpoint.pads
         self.device = module.device.type
         self.precision = str(module.dtype).removeprefix("torch.")

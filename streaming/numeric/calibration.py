@@ -1,4 +1,4 @@
-"""Whether confidences mean what they say, and the temperature that makes them.
+"""Whether confidences mean what they say, and the two numbers that make them.
 
 A confidence of 0.9 should be right nine times in ten. Knows rows of logits,
 texts and the collapse; does not know models, files or windows.
@@ -22,11 +22,15 @@ __all__ = [
     "Bin",
     "Fit",
     "Reliability",
-    "fit_temperature",
+    "fitted",
     "judged",
     "reliability",
     "word_confidences",
 ]
+
+
+_TEMPERATURES = 0.25, 10.0
+_BIASES = -6.0, 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +72,10 @@ class Reliability:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A temperature, and what it did on the words it was fitted on."""
+    """A temperature and a bias, and what they did on the words fitted on."""
 
     temperature: float
+    bias: float
     before: Reliability
     after: Reliability
 
@@ -123,33 +128,28 @@ def reliability(
 
 
 def word_confidences(
-    rows: LogitRows, vocabulary: Vocabulary, temperature: float = 1.0
+    rows: LogitRows,
+    vocabulary: Vocabulary,
+    temperature: float = 1.0,
+    bias: float = 0.0,
 ) -> tuple[list[str], list[float]]:
     """The words of one pass and their confidences, as the decoder gives them."""
-    whole = Collapse(vocabulary)
+    whole = Collapse(vocabulary, bias)
     whole.push(best_path(rows, temperature))
     whole.close()
     return [w.text for w in whole.words], [w.confidence for w in whole.words]
 
 
-def fit_temperature(
-    passes: Sequence[tuple[LogitRows, str]],
-    vocabulary: Vocabulary,
-    *,
-    low: float = 0.25,
-    high: float = 10.0,
-) -> Fit:
-    """The temperature under which right and wrong words are likeliest.
+def fitted(passes: Sequence[tuple[LogitRows, str]], vocabulary: Vocabulary) -> Fit:
+    """The temperature and the bias under which right and wrong words are likeliest.
 
-    The words do not depend on the temperature, so they are aligned once; then
-    a golden-section search over its logarithm minimises the likelihood's
-    negative logarithm.
+    The words depend on neither, so they are aligned once; a golden-section search
+    over the temperature's logarithm, with one over the bias at each, minimises the
+    likelihood's negative logarithm.
 
     Args:
         passes: logits of held-out utterances with their transcripts.
         vocabulary: what the columns mean.
-        low: least temperature tried.
-        high: highest.
 
     Raises:
         ValueError: no words were heard.
@@ -158,19 +158,33 @@ def fit_temperature(
     for rows, expected in passes:
         correct += judged(expected, word_confidences(rows, vocabulary)[0])
 
-    def measured(temperature: float) -> Reliability:
+    def plain(temperature: float) -> npt.NDArray[np.float64]:
         sure: list[float] = []
         for rows, _ in passes:
             sure += word_confidences(rows, vocabulary, temperature)[1]
-        return reliability(sure, correct)
+        return np.asarray(sure)
 
-    before = measured(1.0)
-    best = math.exp(
-        _least(
-            lambda x: measured(math.exp(x)).likelihood, math.log(low), math.log(high)
-        )
-    )
-    return Fit(best, before, measured(best))
+    before = reliability(plain(1.0).tolist(), correct)
+    right = np.asarray(correct, np.float64)
+
+    def bias_for(sure: npt.NDArray[np.float64]) -> float:
+        return _least(lambda bias: _likelihood(_shifted(sure, bias), right), *_BIASES)
+
+    def cost(logarithm: float) -> float:
+        sure = plain(math.exp(logarithm))
+        return _likelihood(_shifted(sure, bias_for(sure)), right)
+
+    temperature = math.exp(_least(cost, *map(math.log, _TEMPERATURES)))
+    sure = plain(temperature)
+    bias = bias_for(sure)
+    after = reliability(_shifted(sure, bias).tolist(), correct)
+    return Fit(temperature, bias, before, after)
+
+
+def _shifted(sure: npt.NDArray[np.float64], bias: float) -> npt.NDArray[np.float64]:
+    """Confidences with a bias added to their log odds, as `confidence_of` adds it."""
+    favour = sure * math.exp(bias)
+    return favour / (favour + (1 - sure))
 
 
 def _likelihood(sure: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> float:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import exp
 
 import numpy as np
 import numpy.typing as npt
@@ -116,29 +117,35 @@ def best_path(rows: LogitRows, temperature: float = 1.0) -> BestPath:
     return BestPath(rows.argmax(axis=1), (1 / total).astype(np.float32))
 
 
-def confidence_of(posteriors: Sequence[float]) -> float:
+def confidence_of(posteriors: Sequence[float], bias: float = 0.0) -> float:
     """How likely a word is right, from its labels' highest posteriors: the least.
 
     One wrong label makes a word wrong, so the word is never likelier right than
     its least sure label; a mean would let a long word hide one. NVIDIA Riva's
     greedy decoder does the same. Labels fail together more often than apart, so
-    a product would be too low; the temperature makes up for what is left.
+    a product would be too low; temperature and bias make up for what is left. A
+    temperature alone cannot: it leaves a half a half, and a word whose least sure
+    label is as likely wrong as right is mostly wrong (Platt 1999 for the bias).
 
     Args:
         posteriors: one for each label of the word, 0..1; at least one.
+        bias: added to the log odds, in nats.
     """
-    return min(posteriors)
+    least = min(posteriors)
+    favour = least * exp(bias)
+    return favour / (favour + (1 - least))
 
 
 class Collapse:
     """One collapse over rows that arrive in pieces.
 
     A word closes at a border; without a border in the vocabulary, with its one
-    label's run. Closed words never change.
+    label's run. Closed words never change. For `bias` see `confidence_of`.
     """
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Vocabulary, bias: float = 0.0) -> None:
         self._vocabulary = vocabulary
+        self._bias = bias
         self._letters: list[Run] = []  # of the open word
         self._last: int | None = None  # label of the latest step
         self.words: list[SpokenWord] = []
@@ -164,7 +171,7 @@ class Collapse:
 
     def fork(self) -> Collapse:
         """One that goes on from here by itself, without the closed words."""
-        branch = Collapse(self._vocabulary)
+        branch = Collapse(self._vocabulary, self._bias)
         branch._letters = list(self._letters)
         branch._last = self._last
         branch.steps = self.steps
@@ -193,5 +200,5 @@ class Collapse:
             text="".join(self._vocabulary.labels[run.label] for run in letters),
             start=letters[0].start,
             end=letters[-1].end,
-            confidence=confidence_of([run.posterior for run in letters]),
+            confidence=confidence_of([run.posterior for run in letters], self._bias),
         )

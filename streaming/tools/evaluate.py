@@ -16,7 +16,7 @@ import numpy as np
 from streaming.config import Config
 from streaming.errors import ConfigError, UnsupportedAudio
 from streaming.events import LogitRows, Samples
-from streaming.numeric.calibration import Fit, fit_temperature, judged, reliability
+from streaming.numeric.calibration import Fit, fitted, judged, reliability
 from streaming.numeric.wer import ErrorRate, WordErrors
 from streaming.tools.corpus import Utterance, read_manifest
 from streaming.tools.recordings import read_samples
@@ -115,7 +115,7 @@ def evaluate(manifest: Path, *, config: Config, mode: Mode) -> Evaluation:
 
 
 def fit(manifest: Path | Sequence[Utterance], *, config: Config) -> Fit:
-    """Find the temperature that calibrates a model's word confidences.
+    """Find the temperature and the bias that calibrate word confidences.
 
     Args:
         manifest: utterances that the model was not trained on, or the path of
@@ -134,7 +134,7 @@ def fit(manifest: Path | Sequence[Utterance], *, config: Config) -> Fit:
     with open_workbench(config) as bench:
         read = ((read_samples(row.path, _rate(bench)), row.text) for row in rows)
         passes = list(passes_of(bench, read))
-        return fit_temperature(passes, bench.facts.vocabulary)
+        return fitted(passes, bench.facts.vocabulary)
 
 
 def passes_of(

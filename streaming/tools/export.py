@@ -24,7 +24,7 @@ from streaming.models.checkpoint import (
 )
 from streaming.tools.quantize import quantize
 
-__all__ = ["export_checkpoint", "set_temperature"]
+__all__ = ["export_checkpoint", "set_calibration"]
 
 _JSON = (
     "vocab.json",
@@ -175,13 +175,15 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(text + "\n", encoding="utf-8")
 
 
-def set_temperature(folder: Path, temperature: float) -> None:
-    """Store what logits are divided by before a confidence is taken.
+def set_calibration(folder: Path, temperature: float, bias: float) -> None:
+    """Store what confidences are calibrated by.
 
     Args:
         folder: one that `export_checkpoint` wrote.
-        temperature: above 0.
+        temperature: divides the logits; above 0.
+        bias: added to the log odds of a confidence, in nats.
     """
     path = folder / METADATA
     facts = json.loads(path.read_text())
-    _write_json(path, {**facts, "temperature": round(temperature, 4)})
+    calibration = {"temperature": round(temperature, 4), "bias": round(bias, 4)}
+    _write_json(path, {**facts, **calibration})

@@ -92,6 +92,7 @@ def spans_decoded(
             facts.geometry,
             start=start,
             temperature=facts.temperature,
+            bias=facts.bias,
         )
         yield decoder.full(rows, length)
 

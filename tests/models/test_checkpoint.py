@@ -126,6 +126,13 @@ def test_our_metadata_comes_first(folder):
     assert ("ours", "en", 1.5) == (found.name, found.language, found.temperature)
 
 
+@pytest.mark.parametrize("bias", [101, "1", None, True])
+def test_a_bias_is_a_number_of_nats(folder, bias):
+    write(folder / "wavestitch.json", {"bias": bias})
+    with pytest.raises(ModelError, match="bias must be a number of nats"):
+        read_checkpoint(folder)
+
+
 @pytest.mark.parametrize("temperature", [0, -1, "1", None])
 def test_a_temperature_is_above_zero(folder, temperature):
     write(folder / "wavestitch.json", {"temperature": temperature})

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from streaming.numeric.calibration import (
-    fit_temperature,
+    fitted,
     judged,
     reliability,
     word_confidences,
@@ -91,7 +91,7 @@ def drawn(count, sharpness, seed=0):
 def test_the_fit_finds_how_much_too_sure_a_model_is():
     # Each word is a single letter of the text, so it may be aligned with a
     # neighbour as well; the fit is near the truth, not on it.
-    fit = fit_temperature(drawn(100, sharpness=3.0), LETTERS)
+    fit = fitted(drawn(100, sharpness=3.0), LETTERS)
 
     assert fit.temperature == pytest.approx(3.0, rel=0.25)
     assert fit.after.likelihood < fit.before.likelihood
@@ -101,10 +101,10 @@ def test_the_fit_finds_how_much_too_sure_a_model_is():
 
 
 def test_a_fit_holds_on_other_words():
-    temperature = fit_temperature(drawn(100, 3.0), LETTERS).temperature
+    fit = fitted(drawn(100, 3.0), LETTERS)
     sure, correct = [], []
     for rows, said in drawn(100, 3.0, seed=1):
-        words, confidences = word_confidences(rows, LETTERS, temperature)
+        words, confidences = word_confidences(rows, LETTERS, fit.temperature, fit.bias)
         sure += confidences
         correct += judged(said, words)
 
@@ -113,4 +113,15 @@ def test_a_fit_holds_on_other_words():
 
 def test_a_fit_needs_words():
     with pytest.raises(ValueError, match="got 0 confidences"):
-        fit_temperature([(np.zeros((0, 10), np.float32), "a")], LETTERS)
+        fitted([(np.zeros((0, 10), np.float32), "a")], LETTERS)
+
+
+def test_where_a_half_is_mostly_wrong_a_bias_says_so():
+    passes = []
+    for rows, _ in drawn(100, sharpness=1.0):
+        heard = zip(*word_confidences(rows, LETTERS), strict=True)
+        passes.append((rows, " ".join(word for word, sure in heard if sure > 0.7)))
+    fit = fitted(passes, LETTERS)
+
+    assert fit.bias < -0.5
+    assert fit.after.error < 0.06 < fit.before.error

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming.errors import ModelError
-from streaming.numeric.ctc import Collapse, Run, SpokenWord, best_path
+from streaming.numeric.ctc import Collapse, Run, SpokenWord, best_path, confidence_of
 from streaming.numeric.vocabulary import Vocabulary
 
 LETTERS = Vocabulary(("", "?", "|", "a", "b"), 0, 2, frozenset({0, 1}))
@@ -184,3 +184,11 @@ def collapsed_wide(labels):
 
 def test_a_run_is_a_value():
     assert Run(1, 2, 3, 0.5) == Run(1, 2, 3, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("bias", "expected"), [(0.0, 0.8), (-1.0, 0.595), (1.0, 0.916), (-2.0, 0.351)]
+)
+def test_a_bias_shifts_the_log_odds_of_the_least_sure_label(bias, expected):
+    assert expected == pytest.approx(confidence_of([0.9, 0.8, 1.0], bias), abs=5e-4)
+    assert confidence_of([1.0], bias) == 1.0

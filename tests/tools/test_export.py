@@ -22,7 +22,7 @@ from streaming.errors import ModelError  # noqa: E402
 from streaming.models.checkpoint import read_checkpoint  # noqa: E402
 from streaming.models.loading import load_model  # noqa: E402
 from streaming.tools import graph  # noqa: E402
-from streaming.tools.export import export_checkpoint, set_temperature  # noqa: E402
+from streaming.tools.export import export_checkpoint, set_calibration  # noqa: E402
 from streaming.tools.nodes import Nodes  # noqa: E402
 from tests.checkpoints import checkpoint, exported, noise  # noqa: E402
 
@@ -72,14 +72,15 @@ def test_the_metadata_is_read_back(tmp_path):
     assert sum(p.numel() for p in module.parameters()) == metadata["parameters"]
 
 
-def test_the_temperature_can_be_set_afterwards(tmp_path):
+def test_the_calibration_can_be_set_afterwards(tmp_path):
     export("bundled", tmp_path)
     before = json.loads((tmp_path / "wavestitch.json").read_text())
-    set_temperature(tmp_path, 1.75)
+    set_calibration(tmp_path, 1.75, -0.5)
 
-    assert 1.75 == load_model(ModelConfig(name=str(tmp_path))).temperature
+    model = load_model(ModelConfig(name=str(tmp_path)))
+    assert (1.75, -0.5) == (model.temperature, model.bias)
     after = json.loads((tmp_path / "wavestitch.json").read_text())
-    assert {**before, "temperature": 1.75} == after
+    assert {**before, "temperature": 1.75, "bias": -0.5} == after
 
 
 def test_a_checkpoint_without_a_feature_extractor_normalises(tmp_path):

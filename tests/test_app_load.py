@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 from dataclasses import replace
+from math import inf
 
 import pytest
 from websockets.asyncio.client import connect
@@ -53,7 +54,8 @@ async def test_on_every_rung_the_same_is_said_and_all_is_accounted_for():
             assert "finished" == finished["type"]
             assert finished["received"] == finished["decoded"] + finished["gated"]
             assert [rung.level] == [each["level"] for each in of(heard, "load")]
-            assert bool(of(heard, "partial")) == (rung.partial_every_s < 10)
+            if rung.partial_every_s == inf:  # else a final may replace them unsent
+                assert [] == of(heard, "partial")
 
     assert 2 == len(finals["normal"])
     assert all(finals["normal"] == texts for texts in finals.values())

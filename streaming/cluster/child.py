@@ -39,6 +39,12 @@ class Child(Generic[Setup]):
         setup: pickled.
         sockets: it gets too; closed here.
         take: called on the event loop with each message.
+
+    Attributes:
+        error: why it cannot go on, where it said so.
+
+    Raises:
+        OSError: the system has no room for it.
     """
 
     def __init__(
@@ -66,6 +72,9 @@ class Child(Generic[Setup]):
         try:
             with _signals_held_back():
                 self._process.start()
+        except BaseException:
+            ours.close()
+            raise
         finally:
             for end in ends:
                 end.close()

@@ -191,7 +191,11 @@ class Household:
         setup = IngestSetup(number, config, self._log_level)
         self._inlets[number], theirs = socket.socketpair()
         take = partial(self._hear_ingest, number)
-        return Child(f"ingest-{number}", run_ingest, setup, (theirs,), take)
+        try:
+            return Child(f"ingest-{number}", run_ingest, setup, (theirs,), take)
+        except OSError:
+            self._inlets.pop(number).close()
+            raise
 
     def _hear_ingest(self, number: int, child: AnyChild, message: Message) -> None:
         match message:

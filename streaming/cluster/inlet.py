@@ -60,7 +60,9 @@ class Inlet(socket.socket):
                 guest = Guest(fileno=number)
                 guest.on_close = self._on_close
                 return guest, guest.getsockname()
-        # The parent is gone, which ends this process too.
+        if data:  # this process can open no more: the system closed it
+            self._on_close()
+        # Or the parent is gone, which ends this process too.
         raise BlockingIOError(f"no connection came with {len(data)} bytes")
 
 

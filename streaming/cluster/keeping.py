@@ -60,30 +60,35 @@ class Keeper:
         wait_s = 0.0
         while not self._unwanted.is_set():
             began = time.monotonic()
-            child = self.child = self._start()
             try:
-                status = await child.wait()
-            except asyncio.CancelledError:
-                child.kill()
-                await child.wait()
-                raise
-            finally:
-                self.child = None
-                self._gone(child)
+                error = await self._run()
+            except OSError as no_room:  # of the system, for one more process
+                error = no_room
             if self._unwanted.is_set():
                 return
-            how = _how(status)
             if not started():
-                raise child.error or ModelError(f"{child.name} ended early, {how}")
-            _log.error("%s ended, %s: it is started again", child.name, how)
-            if child.error is not None:
-                _log.error("%s: %s", child.name, child.error)
+                raise error
+            _log.error("%s: it is started again", error)
             if time.monotonic() - began > _PATIENCE_S:
                 wait_s = 0.0
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._unwanted.wait()
             wait_s = min(2 * wait_s or 1.0, _LONGEST_WAIT_S)
+
+    async def _run(self) -> Exception:
+        """Run one to its end, and say why that came."""
+        child = self.child = self._start()
+        try:
+            status = await child.wait()
+        except asyncio.CancelledError:
+            child.kill()
+            await child.wait()
+            raise
+        finally:
+            self.child = None
+            self._gone(child)
+        return child.error or ModelError(f"{child.name} ended, {_how(status)}")
 
 
 def _how(status: int) -> str:

@@ -333,6 +333,8 @@ async def test_a_dead_ingest_takes_its_own_sessions_and_a_dead_parent_everything
 
 
 async def test_a_model_that_does_not_load_is_the_error_and_leaves_nothing():
-    one = replace(CONFIG, server=ServerConfig(port=0, ingest=1))
+    one = replace(
+        CONFIG, server=ServerConfig(port=0), model=ModelConfig(devices=("cpu",))
+    )
     with pytest.raises(ModelError, match="nothing to load"):
         await cluster.serve(one, stop=asyncio.Event(), load=load_nothing)

@@ -16,6 +16,7 @@ from streaming.engine import Engine, Failed, facts_of
 from streaming.errors import ModelError, Overloaded
 from streaming.events import Cancel, Logits
 from tests.historian import Historian, digest, full_pass, tag_of, window
+from tests.server.scripted import until
 
 WAIT_S = 10
 
@@ -80,12 +81,6 @@ class Rig:
 def said(answer):
     assert isinstance(answer, Logits), answer
     return round(float(answer.rows[0, 0]))
-
-
-async def until(true):
-    async with asyncio.timeout(WAIT_S):
-        while not true():  # noqa: ASYNC110  what is waited for has no event
-            await asyncio.sleep(0)
 
 
 @pytest.fixture

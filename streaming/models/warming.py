@@ -23,7 +23,7 @@ _TIMED = 3  # passes at each length, after one that is not timed
 _ENOUGH_S = 0.5  # a pass this long is the last: start soon, extrapolate the rest
 _BATCH_MS = 4_000  # longest windows that are tried as a whole batch
 _FILL_MS = 1_920  # states are filled by steps of this
-_USUAL_MS = 10_240  # up to the usual left context, and on while they grow
+_USUAL_MS = 5_120  # up to the usual left context, and on while they grow
 _LONGEST_MS = 32_000
 
 

@@ -29,8 +29,8 @@ def test_a_shape_out_of_bounds_is_said():
 def test_a_way_is_called_by_its_lengths():
     assert "stateful 10240/320/160 stitched" == way("stateful", "10240/320/160").name
     usual = Way("stateful", WindowConfig(), Finals.FULL)
-    assert "stateful 10240/320/320 full" == usual.name
-    assert "1280/320/320" == Way("windowed", WindowConfig(), Finals.FULL).shape
+    assert "stateful 5120/480/320 full" == usual.name
+    assert "1280/480/320" == Way("windowed", WindowConfig(), Finals.FULL).shape
 
 
 @pytest.mark.parametrize("grid", [SHAPES, SWEEP, COMPARED])

@@ -216,7 +216,7 @@ def test_the_default_window_is_one_to_two_seconds_of_whole_strides():
 
     shape = WindowShape.from_config(WindowConfig(), facts)
 
-    assert WindowShape(left=20_480, hop=5_120, right=5_120) == shape
+    assert WindowShape(left=20_480, hop=7_680, right=5_120) == shape
     assert 16_000 <= shape.left + shape.hop + shape.right <= 32_000
     odd = WindowShape.from_config(WindowConfig(333, 111, 77), facts)
     assert all(n % geometry.stride == 0 for n in (odd.left, odd.hop, odd.right))
@@ -229,7 +229,7 @@ def test_windows_of_a_stateful_model_have_no_left_context():
 
     shape = WindowShape.from_config(WindowConfig(left_ms=2_000), facts)
 
-    assert WindowShape(left=0, hop=5_120, right=5_120) == shape
+    assert WindowShape(left=0, hop=7_680, right=5_120) == shape
 
 
 # --- longer hops, for a while ----------------------------------------------------

@@ -66,7 +66,7 @@ async def test_ready_says_what_holds():
         "sample_rate": 8_000,
         "channels": 2,
         "budget_ms": 300,
-        "hop_ms": 320,
+        "hop_ms": 480,
         "right_ms": 320,
         "idle_timeout_s": 7,
         "model": "scripted",

@@ -271,7 +271,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = {
         "model": options.model or "bundled",
         "seconds": options.seconds,
-        "window": f"{window.left(stateful=False)}/{window.hop_ms}/{window.right_ms}",
+        "window": f"hop {window.hop_ms} ms, right {window.right_ms} ms",
         "hangover_ms": config.stream.gate.hangover_ms,
         "budget_ms": config.stream.budget_ms,
         "cores": os.cpu_count(),

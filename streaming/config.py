@@ -122,7 +122,7 @@ class WindowConfig:
 
     Attributes:
         left_ms: left context. None means what is usual for how the model runs:
-            1,280 where windows overlap, since each computes it anew, and 5,120
+            1,200 where windows overlap, since each computes it anew, and 5,120
             where it is kept as state, since there it costs little.
         hop_ms: kept part.
         right_ms: right context.
@@ -136,7 +136,7 @@ class WindowConfig:
         """Milliseconds of left context for a model that runs this way."""
         if self.left_ms is not None:
             return self.left_ms
-        return 5_120 if stateful else 1_280
+        return 5_120 if stateful else 1_200
 
     def __post_init__(self) -> None:
         if self.left_ms is not None:

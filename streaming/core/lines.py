@@ -55,6 +55,11 @@ class Lines:
         if len(line.windows) == 1:
             self._offer(line)
 
+    @property
+    def streams(self) -> int:
+        """Streams with a window that waits or runs."""
+        return len(self._lines)
+
     def first(self) -> Job | None:
         """The most urgent ready window, the longest ready one among equals."""
         tops = [heap[0] for heap in self._buckets()]

@@ -331,7 +331,10 @@ class Schedule:
     def _precedes(self, full: Job, window: Job, now: float) -> bool:
         """Does a full pass go before the most urgent window?"""
         can_wait = now + self._cost(window) < self._latest_start(full)
-        pays = now + self._cost(full) <= self._latest_start(window)
+        # The next window of every stream waits behind it, not the first one only.
+        ahead = (self._windows.streams - 1) * self._cost(window)
+        ahead /= self._workers * self._most(window.kind, len(window.window.samples))
+        pays = now + self._cost(full) + ahead <= self._latest_start(window)
         return not can_wait and pays and full.deadline < window.deadline
 
     def _remove(self, full: Iterable[Job]) -> tuple[Job, ...]:

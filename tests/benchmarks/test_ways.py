@@ -30,7 +30,7 @@ def test_a_way_is_called_by_its_lengths():
     assert "stateful 10240/320/160 stitched" == way("stateful", "10240/320/160").name
     usual = Way("stateful", WindowConfig(), Finals.FULL)
     assert "stateful 5120/480/320 full" == usual.name
-    assert "1280/480/320" == Way("windowed", WindowConfig(), Finals.FULL).shape
+    assert "1200/480/320" == Way("windowed", WindowConfig(), Finals.FULL).shape
 
 
 @pytest.mark.parametrize("grid", [SHAPES, SWEEP, COMPARED])

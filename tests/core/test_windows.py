@@ -216,7 +216,7 @@ def test_the_default_window_is_one_to_two_seconds_of_whole_strides():
 
     shape = WindowShape.from_config(WindowConfig(), facts)
 
-    assert WindowShape(left=20_480, hop=7_680, right=5_120) == shape
+    assert WindowShape(left=19_200, hop=7_680, right=5_120) == shape
     assert 16_000 <= shape.left + shape.hop + shape.right <= 32_000
     odd = WindowShape.from_config(WindowConfig(333, 111, 77), facts)
     assert all(n % geometry.stride == 0 for n in (odd.left, odd.hop, odd.right))

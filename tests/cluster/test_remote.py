@@ -29,6 +29,7 @@ class Rig:
         cross = asyncio.get_running_loop().call_soon_threadsafe
         self.remote = RemoteEngine(0, self.facts, cross)
         self.engines = {}
+        self.replaced = []
         self.answers = asyncio.Queue()
         self.changed = asyncio.Event()
         self.cross = cross
@@ -48,6 +49,8 @@ class Rig:
             self.cross(self.changed.set)
 
         desks.append(Desk(engine, number, theirs, changed))
+        if number in self.engines:
+            self.replaced.append(self.engines[number])
         self.engines[number] = (engine, historian, desks[0])
         warm = Warm(self.facts, engine.costs, 1)
         self.remote.connect(number, ours, warm)
@@ -62,6 +65,10 @@ class Rig:
     async def stop(self):
         for number in list(self.engines):
             await self.die(number)
+        for engine, historian, desk in self.replaced:
+            desk.close()
+            historian.gate.set()
+            await asyncio.to_thread(engine.stop)
         self.remote.close()
 
     def submit(self, *jobs):

@@ -55,10 +55,14 @@ class Lines:
         if len(line.windows) == 1:
             self._offer(line)
 
-    @property
-    def streams(self) -> int:
-        """Streams with a window that waits or runs."""
-        return len(self._lines)
+    def deadlines(self) -> list[float]:
+        """When the next window of each stream is due, those that may run; rising."""
+        return sorted(
+            deadline
+            for heap in self._buckets()
+            for deadline, _, job in heap
+            if self._is_ready(job)
+        )
 
     def first(self) -> Job | None:
         """The most urgent ready window, the longest ready one among equals."""

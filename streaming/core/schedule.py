@@ -331,11 +331,16 @@ class Schedule:
     def _precedes(self, full: Job, window: Job, now: float) -> bool:
         """Does a full pass go before the most urgent window?"""
         can_wait = now + self._cost(window) < self._latest_start(full)
+        if can_wait or full.deadline >= window.deadline:
+            return False
         # The next window of every stream waits behind it, not the first one only.
-        ahead = (self._windows.streams - 1) * self._cost(window)
-        ahead /= self._workers * self._most(window.kind, len(window.window.samples))
-        pays = now + self._cost(full) + ahead <= self._latest_start(window)
-        return not can_wait and pays and full.deadline < window.deadline
+        most = self._most(window.kind, len(window.window.samples))
+        each = self._cost(window) / (self._workers * most)
+        begin = now + self._cost(full) + self._cost(window) - each
+        return all(
+            begin + number * each <= deadline
+            for number, deadline in enumerate(self._windows.deadlines(), start=1)
+        )
 
     def _remove(self, full: Iterable[Job]) -> tuple[Job, ...]:
         removed = tuple(full)

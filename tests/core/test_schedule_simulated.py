@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streaming.core.costs import CostModel, Costs
@@ -249,6 +249,7 @@ def more_urgent(simulation, job):
     ]
 
 
+@example([0] * 6, [(0, 60), (0, 404), (0, 238), (0, 128), (0, 457)])
 @settings(max_examples=25)
 @given(
     st.lists(st.integers(0, HOP), min_size=1, max_size=6),

@@ -79,9 +79,19 @@ class Pass(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """Bytes in the stream's encoding; they need not end on a sample."""
+    """Bytes in the stream's encoding; they need not end on a sample.
+
+    Attributes:
+        data: the bytes.
+        concealed: samples of each channel that stand for lost ones, among `data`,
+            which are whole samples then; () for none.
+        late: samples of each channel that came after others had to stand for them,
+            and are not among `data`; () for none.
+    """
 
     data: bytes
+    concealed: tuple[int, ...] = ()
+    late: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

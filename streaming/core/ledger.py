@@ -52,6 +52,8 @@ class Ledger:
         self._decoded = 0
         self._gated = 0
         self._dropped = 0
+        self._late = 0
+        self._late_from = 0
         self._dropped_ranges: list[Dropped] = []
         self._anchors = deque([_Anchor(0, 0)])
         self._until = 0  # settled so far, at the model's rate
@@ -62,10 +64,10 @@ class Ledger:
     def totals(self) -> Totals:
         """The counts so far; they add up but for what is pending."""
         return Totals(
-            received=self._received,
+            received=self._received + self._late,
             decoded=self._decoded,
             gated=self._gated,
-            dropped=self._dropped,
+            dropped=self._dropped + self._late,
             concealed=self._concealed,
         )
 
@@ -76,8 +78,14 @@ class Ledger:
 
     @property
     def dropped_ranges(self) -> tuple[Dropped, ...]:
-        """What was dropped, in order; neighbours of one reason are joined."""
-        return tuple(self._dropped_ranges)
+        """What was dropped, in order; neighbours of one reason are joined.
+
+        Samples that came late have no place of their own: they are told at last, as
+        one range from where the first of them came.
+        """
+        start, end = self._late_from, self._late_from + self._late
+        late = (Dropped(start, end, "late"),) if self._late else ()
+        return (*self._dropped_ranges, *late)
 
     def received(self, count: int) -> None:
         """Count input samples that came."""
@@ -88,6 +96,16 @@ class Ledger:
         """Count input samples that were made up for lost ones, in their place."""
         self._insist_open()
         self._concealed += count
+
+    def late(self, count: int) -> None:
+        """Count input samples that came when others stood for them already.
+
+        They are received and dropped at once, and take no place: that is taken.
+        """
+        self._insist_open()
+        if not self._late:
+            self._late_from = self._come
+        self._late += count
 
     def anchor(self, model: int) -> None:
         """Say that all input so far ends at model position `model`.

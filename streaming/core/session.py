@@ -171,8 +171,8 @@ class Session:
             error = ProtocolError(f"{type(event).__name__.lower()} came after finish")
             return [] if self._finished else self._refuse(error)
         match event:
-            case Audio(data):
-                return self._audio(data, now)
+            case Audio():
+                return self._audio(event, now)
             case Flush():
                 effects = self._flush(EndReason.FLUSH, now)
                 reply = Flushed(self.received)
@@ -241,14 +241,14 @@ class Session:
 
     # --- audio -----------------------------------------------------------------
 
-    def _audio(self, data: bytes, now: float) -> list[Effect]:
+    def _audio(self, audio: Audio, now: float) -> list[Effect]:
         before = self.received
         try:
-            pieces, notices = self._intake.push(data)
+            pieces, notices = self._intake.push(audio.data)
         except UnsupportedAudio as error:
-            self._count(self.received - before)
+            self._count(self.received - before, audio)
             return self._refuse(error)
-        self._count(self.received - before)
+        self._count(self.received - before, audio)
         self._alive_at = now
         effects: list[Effect] = [*notices]
         effects += self._push(pieces, now)
@@ -263,9 +263,13 @@ class Session:
             effects += stream.push(samples, now)
         return effects
 
-    def _count(self, samples: int) -> None:
-        for ledger in self._ledgers:
-            ledger.received(samples)
+    def _count(self, samples: int, audio: Audio) -> None:
+        none = (0,) * len(self._ledgers)
+        fates = zip(audio.concealed or none, audio.late or none, strict=True)
+        for ledger, (concealed, late) in zip(self._ledgers, fates, strict=True):
+            ledger.received(samples - concealed)
+            ledger.concealed(concealed)
+            ledger.late(late)
 
     def _flush(self, reason: EndReason, now: float) -> list[Effect]:
         effects = self._push(self._intake.drain(), now)

@@ -197,3 +197,18 @@ def test_a_closed_ledger_counts_no_more():
     ):
         with pytest.raises(ValueError, match="closed at input sample 5"):
             late()
+
+
+def test_what_came_late_is_received_and_dropped_and_takes_no_place():
+    ledger = Ledger(8_000, 16_000)
+    ledger.received(100)
+    ledger.concealed(60)
+    ledger.late(50)
+    ledger.late(10)
+    ledger.anchor(320)
+    ledger.decoded(320)
+    ledger.close()
+
+    expected = Totals(received=160, decoded=160, dropped=60, concealed=60)
+    assert expected == ledger.totals
+    assert (Dropped(160, 220, "late"),) == ledger.dropped_ranges

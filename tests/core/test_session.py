@@ -347,6 +347,18 @@ def test_two_channels_are_two_streams_on_one_clock():
     assert done.odd_bytes == 3
 
 
+def test_samples_that_stand_for_lost_ones_are_told_apart():
+    audio = AudioFormat(Encoding.PCM_F32LE, 16_000, 2)
+    rig = Rig(replace(CONFIG, audio=audio))
+    rig.send(Audio(bytes(8 * 1_000), concealed=(400, 0)))
+    rig.send(Audio(b"", late=(0, 50)))
+    rig.send(Finish())
+
+    (first, second) = rig.events[-1].totals
+    assert Totals(received=600, gated=1_000, concealed=400) == first
+    assert Totals(received=1_050, gated=1_000, dropped=50) == second
+
+
 def test_acks_come_at_least_once_a_second():
     samples = np.zeros(16_000 * 5, np.float32)
     rig = Rig().play(samples, chunks=range(0, 80_000, 320))

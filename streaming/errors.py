@@ -8,9 +8,11 @@
     |-- IdleTimeout          theirs: nothing came for too long
     |-- Unresponsive         theirs: answers no pings, or takes no messages
     |-- Unauthorized         theirs: no key, or a wrong one
+    |   `-- Forbidden        theirs: what this key or this web page may not do
     |-- SessionLost          ours: the session asked for is not held here
     |-- Overloaded           ours: no room for this stream now
-    |   `-- Draining         ours: no new streams, the server is going away
+    |   |-- Draining         ours: no new streams, the server is going away
+    |   `-- LimitReached     theirs: as many streams or minutes as the key may have
     |-- ConfigError          the operator's: a setting that cannot hold
     `-- ModelError           ours: a checkpoint that cannot be read or run
 
@@ -26,7 +28,9 @@ __all__ = [
     "BadRequest",
     "ConfigError",
     "Draining",
+    "Forbidden",
     "IdleTimeout",
+    "LimitReached",
     "ModelError",
     "Overloaded",
     "ProtocolError",
@@ -72,6 +76,10 @@ class Unauthorized(WavestitchError):
     """No key, or one that is not ours."""
 
 
+class Forbidden(Unauthorized):
+    """Known, but this is not allowed to that key, token or web page."""
+
+
 class SessionLost(WavestitchError):
     """The session that a client wants to resume is not held here."""
 
@@ -90,6 +98,10 @@ class Overloaded(WavestitchError):
 
 class Draining(Overloaded):
     """The server takes no new streams because it is going away."""
+
+
+class LimitReached(Overloaded):
+    """A key has as many streams, or has sent as much audio, as it may."""
 
 
 class ConfigError(WavestitchError):

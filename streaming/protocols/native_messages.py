@@ -8,7 +8,9 @@ from typing import Any, TypeAlias, assert_never
 from streaming.errors import (
     BadRequest,
     Draining,
+    Forbidden,
     IdleTimeout,
+    LimitReached,
     Overloaded,
     ProtocolError,
     SessionLost,
@@ -50,9 +52,11 @@ ERRORS: tuple[tuple[type[Exception], str, int, int], ...] = (
     (TooBig, "too_big", 1009, 413),
     (IdleTimeout, "idle_timeout", 1008, 408),
     (Unresponsive, "unresponsive", 1008, 408),
+    (Forbidden, "forbidden", 1008, 403),
     (Unauthorized, "unauthorized", 1008, 401),
     (SessionLost, "session_lost", 1008, 410),
     (Draining, "draining", 1013, 503),
+    (LimitReached, "limit_reached", 1008, 429),
     (Overloaded, "overloaded", 1013, 503),
     (Exception, "internal", 1011, 500),
 )
@@ -101,8 +105,8 @@ def fields_of(event: ServerEvent, *, words: bool) -> Fields:  # noqa: PLR0911, P
             assert_never(event)
 
 
-def refusal(error: Exception) -> Refusal:
-    """Say an error in this protocol's codes."""
+def refusal(error: Exception, request: str = "") -> Refusal:  # noqa: ARG001
+    """Say an error in this protocol's codes; it names no requests."""
     _, code, close, status = _entry(error)
     fields = _error(error)
     message = {"type": fields["type"], "seq": 0, **fields}

@@ -39,7 +39,7 @@ from streaming.events import (
     Word,
 )
 from streaming.protocols import native
-from streaming.protocols.adapter import Offer, Resume
+from streaming.protocols.adapter import Offer, Opening, Resume
 from streaming.protocols.native import MAX_COMMAND_CHARS, NATIVE, NativeAdapter
 from streaming.protocols.native_messages import ERRORS
 from streaming.protocols.native_options import PARAMETERS
@@ -54,7 +54,13 @@ REFUSED = [o for r in DOCUMENT["x-replays"] for o in r.get("refused", [])]
 
 
 def opened(query=""):
-    return NativeAdapter(query, OFFER)
+    return NativeAdapter(Opening(query=query), OFFER)
+
+
+def heard(adapter, message):
+    """The one event that a message means."""
+    (event,) = adapter.receive(message)
+    return event
 
 
 def sent(adapter, event):
@@ -101,7 +107,7 @@ def test_each_line_of_the_document_replays(replay):
                 adapter.receive(message)
             assert line["error"] == NATIVE.refusal(caught.value).code
         else:
-            assert event_of(line["means"]) == adapter.receive(message)
+            assert event_of(line["means"]) == heard(adapter, message)
 
 
 @pytest.mark.parametrize("opening", REFUSED, ids=[o["open"] for o in REFUSED])
@@ -212,7 +218,8 @@ def test_all_parameters_are_taken():
 
 def test_what_a_client_cannot_choose_stays_the_servers():
     defaults = replace(StreamConfig(), stall_ms=1_234, budget_ms=900)
-    config = NativeAdapter("words=false", replace(OFFER, defaults=defaults)).config
+    opening = Opening(query="words=false")
+    config = NativeAdapter(opening, replace(OFFER, defaults=defaults)).config
 
     assert replace(defaults, words=False) == config
 
@@ -220,9 +227,9 @@ def test_what_a_client_cannot_choose_stays_the_servers():
 def test_a_default_budget_that_cannot_be_kept_is_raised_to_one_that_can():
     slow = replace(OFFER, smallest_budget_ms=lambda: 777)
 
-    assert NativeAdapter("", slow).config.budget_ms == 777
+    assert NativeAdapter(Opening(), slow).config.budget_ms == 777
     with pytest.raises(BadRequest, match="at least 777"):
-        NativeAdapter("budget_ms=776", slow)
+        NativeAdapter(Opening(query="budget_ms=776"), slow)
 
 
 @pytest.mark.parametrize(
@@ -262,14 +269,13 @@ def test_a_resume_is_read_for_the_server_to_judge():
 def test_commands():
     adapter = opened()
 
-    assert Audio(b"\x01") == adapter.receive(b"\x01")
-    assert Audio(b"") == adapter.receive(b"")
-    assert Keepalive() == adapter.receive('{"type":"keepalive"}')
-    assert Flush() == adapter.receive(' {"type" : "flush"}\n')
-    assert Configure(budget_ms=300) == adapter.receive(
-        '{"type":"configure","budget_ms":300}'
+    assert Audio(b"\x01") == heard(adapter, b"\x01")
+    assert Audio(b"") == heard(adapter, b"")
+    assert Keepalive() == heard(adapter, '{"type":"keepalive"}')
+    assert Flush() == heard(adapter, ' {"type" : "flush"}\n')
+    assert Configure(budget_ms=300) == heard(adapter, '{"type":"configure","budget_ms":300}'
     )
-    assert Finish() == adapter.receive('{"type":"finish"}')
+    assert Finish() == heard(adapter, '{"type":"finish"}')
 
 
 @pytest.mark.parametrize("late", [b"\0\0", '{"type":"flush"}', '{"type":"finish"}'])
@@ -279,7 +285,7 @@ def test_nothing_but_a_keepalive_follows_a_finish_and_the_tail_is_not_lost(late)
 
     with pytest.raises(BadRequest, match="nothing may follow a finish"):
         adapter.receive(late)
-    assert Keepalive() == adapter.receive('{"type":"keepalive"}')
+    assert Keepalive() == heard(adapter, '{"type":"keepalive"}')
 
 
 @pytest.mark.parametrize(
@@ -359,7 +365,7 @@ def test_the_adapter_survives_arbitrary_messages(messages):
     adapter = opened()
     for message in messages:
         try:
-            event = adapter.receive(message)
+            event = heard(adapter, message)
         except WavestitchError as error:
             said = sent(adapter, Refused(error))
             check(MESSAGES["error"]["payload"], said)
@@ -418,9 +424,11 @@ def test_each_error_class_has_its_code_close_and_status():
         "TooBig": ("too_big", 1009, 413),
         "IdleTimeout": ("idle_timeout", 1008, 408),
         "Unresponsive": ("unresponsive", 1008, 408),
+        "Forbidden": ("forbidden", 1008, 403),
         "Unauthorized": ("unauthorized", 1008, 401),
         "SessionLost": ("session_lost", 1008, 410),
         "Draining": ("draining", 1013, 503),
+        "LimitReached": ("limit_reached", 1008, 429),
         "Overloaded": ("overloaded", 1013, 503),
         "ConfigError": ("internal", 1011, 500),
         "ModelError": ("internal", 1011, 500),

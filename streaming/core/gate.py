@@ -15,10 +15,9 @@ from dataclasses import replace
 from enum import Enum
 from typing import TypeAlias
 
-import numpy as np
-
 from streaming.config import GateConfig
 from streaming.core.endpoints import GateLengths, quietest
+from streaming.core.track import Track
 from streaming.core.turns import Closed, GateEvent, Opened, Quiet, Resumed, Speech
 from streaming.errors import ConfigError
 from streaming.events import EndReason, Samples
@@ -99,8 +98,7 @@ class Gate:
             config, sample_rate, search, max_samples, speculate
         )
         self._state = State.WAITING
-        self._audio: Samples = np.empty(0, np.float32)  # what may still be given
-        self._base = start  # position of its first sample
+        self._audio = Track(start)  # what may still be given
         self._position = start  # frames before it are judged
         self._floor = start  # no utterance may begin before
         self._recent: deque[bool] = deque(maxlen=config.onset_frames)
@@ -119,7 +117,7 @@ class Gate:
     @property
     def received(self) -> int:
         """The position after the last sample that came."""
-        return self._base + len(self._audio)
+        return self._audio.end
 
     @property
     def settled(self) -> int:
@@ -158,28 +156,23 @@ class Gate:
             self._limit = max_samples
 
     def push(self, samples: Samples) -> list[GateEvent]:
-        """Take samples, `(n,)`; return what they bring about.
-
-        They are kept, not copied: do not write to them afterwards.
-        """
-        self._audio = np.concatenate((self._audio, samples))
+        """Take samples, `(n,)`; return what they bring about."""
+        audio, is_speech, frame = self._audio, self._is_speech, self._lengths.frame
+        audio.add(samples)
         events: list[GateEvent] = []
-        frame = self._lengths.frame
-        while self._position + frame <= self.received:
-            speech = self._is_speech(self._audio_between(self._position, frame))
-            self._position += frame
+        while (end := self._position + frame) <= audio.end:
+            speech = is_speech(audio.between(self._position, end))
+            self._position = end
             self._go(_Cue.SPEECH if speech else _Cue.SILENCE)
             if self._state is State.WAITING:
                 self._look_for_onset(speech, events)
             else:
                 self._look_for_end(speech, events)
         self._give(events)
-        keep = self.settled
-        if self._state is not State.WAITING:
-            keep = self._position - self._lengths.search
-        if keep > self._base:
-            self._audio = self._audio[keep - self._base :]
-            self._base = keep
+        if self._state is State.WAITING:
+            audio.forget(self.settled)
+        else:
+            audio.forget(self._position - self._lengths.search)
         return events
 
     def flush(self, reason: EndReason) -> list[GateEvent]:
@@ -199,8 +192,8 @@ class Gate:
             self._close(_Cue.FLUSH, reason, events)
         else:
             self._go(_Cue.FLUSH)
-        self._base = self._position = self._floor = self.received
-        self._audio = np.empty(0, np.float32)
+        self._position = self._floor = self.received
+        self._audio.forget(self.received)
         self._recent.clear()
         return events
 
@@ -248,7 +241,7 @@ class Gate:
     def _cut(self, events: list[GateEvent]) -> None:
         self._give(events)
         search = self._lengths.search
-        tail = self._audio_between(self._position - search, search)
+        tail = self._audio.between(self._position - search, self._position)
         end = self._position - search + quietest(tail, self._lengths.frame)
         speech_end = min(self._speech_end, end)
         events.append(Closed(end, speech_end, EndReason.MAX_LENGTH))
@@ -264,12 +257,9 @@ class Gate:
 
     def _give(self, events: list[GateEvent]) -> None:
         if self._state is not State.WAITING and self._given < self._position:
-            samples = self._audio_between(self._given, self._position - self._given)
+            samples = self._audio.between(self._given, self._position)
             events.append(Speech(self._given, samples))
             self._given = self._position
-
-    def _audio_between(self, start: int, length: int) -> Samples:
-        return self._audio[start - self._base : start - self._base + length]
 
     def _go(self, cue: _Cue) -> None:
         try:

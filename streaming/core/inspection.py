@@ -49,8 +49,9 @@ class Inspector:
         self._share = _CLIPPING_SHARE_COMPANDED if companded else _CLIPPING_SHARE
         self._first = b""
         self._header_sought = True
-        self._odd = b""
-        self._odd_samples = np.zeros((0, format.channels), np.float32)
+        self._odd: list[bytes] = []  # of a block that is not whole yet
+        self._odd_samples: list[npt.NDArray[np.float32]] = []
+        self._missing = self._block_frames  # frames that make it whole
         self._head: list[bytes] = []
         self._judged = False
         self._constant_blocks = np.zeros(format.channels, int)
@@ -73,11 +74,15 @@ class Inspector:
         """
         if self._header_sought:
             self._seek_header(data)
-        data = self._odd + data
-        samples = np.concatenate([self._odd_samples, samples])
+        self._odd.append(data)
+        self._odd_samples.append(samples)
+        self._missing -= len(samples)
+        return [] if self._missing > 0 else self._look_at_whole()
+
+    def _look_at_whole(self) -> list[Notice]:
+        """Look at the blocks that have become whole."""
+        data, samples = b"".join(self._odd), np.concatenate(self._odd_samples)
         blocks = len(samples) // self._block_frames
-        self._odd = data[blocks * self._block_bytes :]
-        self._odd_samples = samples[blocks * self._block_frames :].copy()
         fresh = []
         for number in range(blocks):
             at, first = number * self._block_bytes, number * self._block_frames
@@ -87,6 +92,10 @@ class Inspector:
                 if notice.code not in self._said:
                     self._said.add(notice.code)
                     fresh.append(notice)
+        rest = samples[blocks * self._block_frames :].copy()
+        self._odd = [data[blocks * self._block_bytes :]]
+        self._odd_samples = [rest]
+        self._missing = self._block_frames - len(rest)
         return fresh
 
     def _seek_header(self, data: bytes) -> None:
@@ -135,6 +144,10 @@ class Inspector:
         )
 
     def _check_zeros(self, samples: npt.NDArray[np.float32]) -> Notice | None:
+        constant = samples[0] == samples[-1]
+        if not constant.any():  # seldom in speech, and cheap to ask
+            self._constant_blocks[:] = 0
+            return None
         constant = (samples == samples[0]).all(axis=0)
         self._constant_blocks = np.where(constant, self._constant_blocks + 1, 0)
         silent = np.flatnonzero(self._constant_blocks >= _ZEROS_BLOCKS)
@@ -147,9 +160,7 @@ class Inspector:
         )
 
     def _check_clipping(self, samples: npt.NDArray[np.float32]) -> Notice | None:
-        full = np.abs(samples) >= FULL_SCALE[self._audio.encoding]
-        # A lone peak may touch full scale; clipping stays there.
-        self._clipped.append(int((full[1:] & full[:-1]).sum()))
+        self._clipped.append(self._held_at_full_scale(samples))
         if sum(self._clipped) < self._share * _CLIPPING_BLOCKS * samples.size:
             return None
         since = list(dropwhile(lambda count: not count, self._clipped))
@@ -159,3 +170,11 @@ class Inspector:
             f"{share:.1%} of the samples of {len(since) / 10:g} s are at full scale or "
             "beyond: the audio is clipped, lower the gain",
         )
+
+    def _held_at_full_scale(self, samples: npt.NDArray[np.float32]) -> int:
+        """How many are, after one that is: a lone peak may touch full scale."""
+        scale = FULL_SCALE[self._audio.encoding]
+        if -scale < samples.min() and samples.max() < scale:
+            return 0
+        full = np.abs(samples) >= scale
+        return int((full[1:] & full[:-1]).sum())

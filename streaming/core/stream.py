@@ -125,8 +125,11 @@ class Stream:
 
     def push(self, samples: Samples, now: float) -> list[Effect]:
         """Take samples at the model's rate, `(n,)`."""
-        self._follow(self._front.push(samples), now)
-        return self._done()
+        events = self._front.push(samples)
+        self._follow(events, now)
+        # Most messages are a little more of the same: nothing is ripe by them.
+        more = self._open is not None and all(type(e) is Speech for e in events)
+        return [] if more and not self._effects else self._done()
 
     def flush(self, reason: EndReason, now: float) -> list[Effect]:
         """End what is open; what follows belongs to the next epoch."""

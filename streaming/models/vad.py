@@ -28,6 +28,8 @@ Detector: TypeAlias = Callable[[], Callable[[Samples], bool]]  # one call a stre
 # was speech.
 _SETTLING_S = 0.12
 
+_SCALE, _LEAST, _MOST = np.float32(32_768), np.float32(-32_768), np.float32(32_767)
+
 
 class WebRtcVad:
     """WebRTC's Gaussian mixture detector; one per stream, as it adapts.
@@ -52,6 +54,7 @@ class WebRtcVad:
         self._rate = sample_rate
         self._vad = webrtcvad.Vad(mode)
         self._unsettled = int(_SETTLING_S * sample_rate)
+        self._scaled: Samples = np.empty(0, np.float32)  # one frame, reused
 
     def __call__(self, frame: Samples) -> bool:
         """Whether a frame of 10, 20 or 30 ms, `(n,)` in -1..1, is speech.
@@ -59,17 +62,25 @@ class WebRtcVad:
         Raises:
             ValueError: the frame has another length.
         """
-        if not webrtcvad.valid_rate_and_frame_length(self._rate, len(frame)):
-            raise ValueError(
-                f"a frame is 10, 20 or 30 ms, got {len(frame)} samples at"
-                f" {self._rate} Hz"
-            )
-        pcm = np.clip(np.rint(frame * 32768.0), -32768, 32767).astype("<i2")
-        speech = bool(self._vad.is_speech(pcm.tobytes(), self._rate))
+        if len(frame) != len(self._scaled):
+            self._scaled = self._room_for(len(frame))
+        scaled = np.multiply(frame, _SCALE, out=self._scaled)
+        np.rint(scaled, out=scaled)
+        # np.clip costs as much as all the rest.
+        np.maximum(scaled, _LEAST, out=scaled)
+        np.minimum(scaled, _MOST, out=scaled)
+        speech: bool = self._vad.is_speech(scaled.astype("<i2").tobytes(), self._rate)
         if self._unsettled > 0:
             self._unsettled -= len(frame)
             return False
         return speech
+
+    def _room_for(self, length: int) -> Samples:
+        if not webrtcvad.valid_rate_and_frame_length(self._rate, length):
+            raise ValueError(
+                f"a frame is 10, 20 or 30 ms, got {length} samples at {self._rate} Hz"
+            )
+        return np.empty(length, np.float32)
 
 
 class SileroVad:

@@ -62,7 +62,7 @@ def decode(encoding: Encoding, data: bytes) -> Samples:
     """
     match encoding:
         case Encoding.PCM_S16LE:
-            return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(1 << 15)
+            return np.frombuffer(data, "<i2") * np.float32(1 / (1 << 15))  # exact
         case Encoding.PCM_S24LE:
             wide: npt.NDArray[np.uint8] = np.zeros((len(data) // 3, 4), np.uint8)
             wide[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)

@@ -34,7 +34,7 @@ from streaming.events import (
     Refused,
     ServerEvent,
 )
-from streaming.protocols.adapter import Refusal
+from streaming.protocols.adapter import Refusal, Say
 from streaming.server.accounts import Accounts
 from streaming.server.alarm import Alarm
 from streaming.server.answers import Answers
@@ -156,7 +156,8 @@ class Stream:
                 self._finishing = True
             case _:
                 pass
-        self._step(lambda: self._session.receive(event, now))
+        light = isinstance(event, Audio)
+        self._step(lambda: self._session.receive(event, now), light=light)
 
     async def room(self) -> None:
         """Wait until so much is decoded that more may be read."""
@@ -170,6 +171,11 @@ class Stream:
         """Refuse a command at its place: after the answers still owed."""
         self._active_at = self._around.clock()
         self._tell_all(self._answers.refuse(refused))
+        self._after()
+
+    def say(self, said: Say) -> None:
+        """Let the dialect speak for itself, after what waits to be sent."""
+        self.outbox.put(said)
         self._after()
 
     def refuse(self, error: Exception) -> None:
@@ -220,16 +226,21 @@ class Stream:
 
     # --- steps of the session ----------------------------------------------
 
-    def _step(self, step: Callable[[], list[Effect]]) -> None:
+    def _step(self, step: Callable[[], list[Effect]], *, light: bool = False) -> None:
+        """Take a step of the session; a light one often brings nothing about."""
         if self.ended:
             return
         try:
-            self._apply(step())
+            effects = step()
+            self._apply(effects)
+            light = light and not effects
         except WavestitchError as error:
             self.refuse(error)
+            light = False
         except Exception as error:
             self._break(error)
-        self._after()
+        if not light:
+            self._after()
 
     def _apply(self, effects: list[Effect]) -> None:
         engine = self._around.engine

@@ -10,9 +10,12 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
+from streaming.config import Config
+from streaming.core.facts import ModelFacts
 from streaming.core.ladder import LADDER
 from streaming.core.windows import WindowShape
 from streaming.events import Pass, Samples
@@ -22,6 +25,7 @@ from streaming.tools.talk import Talk, demo_phrases
 
 __all__ = [
     "Capacity",
+    "Venue",
     "bare_streams",
     "failings",
     "foretold",
@@ -53,6 +57,18 @@ class Capacity:
     streams: int
     outcome: Outcome | None
     trials: tuple[tuple[int, tuple[str, ...]], ...]
+
+
+class Venue(Protocol):
+    """Where a crowd is heard: a hall, or `paced.PacedHall`."""
+
+    @property
+    def facts(self) -> ModelFacts: ...  # noqa: D102
+    @property
+    def config(self) -> Config: ...  # noqa: D102
+    def hear(self, crowd: Crowd) -> Outcome:
+        """Let a crowd talk, and tell what became of it."""
+        ...
 
 
 def failings(outcome: Outcome, budget_s: float) -> tuple[str, ...]:
@@ -127,7 +143,7 @@ def foretold(hall: Hall) -> int:
 
 
 def measure_capacity(
-    hall: Hall,
+    hall: Venue,
     duty: float,
     guess: int,
     *,
@@ -140,7 +156,7 @@ def measure_capacity(
     """Search for the most streams that the machine carries.
 
     Args:
-        hall: a warm engine.
+        hall: has a warm engine.
         duty: share of the time in which callers are spoken to.
         guess: where to begin.
         seconds: measured in each trial.

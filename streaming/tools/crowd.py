@@ -157,11 +157,15 @@ class Hall:
             # So that as many talk at the beginning as do on the average.
             number / crowd.streams,
         )
-        stream = next(self._numbers)
+        stream = self.next_number()
         config = replace(self.config.stream, audio=AudioFormat(sample_rate=rate))
         session = Session(config, self.facts, stream, self._detector, UNBOUNDED)
         speech = Speech(pieces, crowd.message_ms / 1_000, begins)
         return Caller(self.engine, stream, session, speech, heard)
+
+    def next_number(self) -> int:
+        """A number for a stream, never given before."""
+        return next(self._numbers)
 
     def hear(self, crowd: Crowd) -> Outcome:
         """Let a crowd talk, and tell what became of it.

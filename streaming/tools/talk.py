@@ -99,21 +99,46 @@ class Talk:
         """Seconds of silence for each of talk."""
         return (1 - self.duty) / self.duty
 
+    def spans(self, seed: int) -> Iterator[tuple[int, int]]:
+        """Such a conversation in lengths alone: samples spoken, then silent ones."""
+        random = np.random.default_rng(seed)
+        while True:
+            turn = self._turn(random)
+            for said, (phrase, breath_s) in enumerate(turn, start=1):
+                silent_s = breath_s
+                if said == len(turn):
+                    silent_s += self._silent_s(random, self._talked_s(turn))
+                yield len(self.phrases[phrase]), int(silent_s * self.rate)
+
     def _sounds(self, random: np.random.Generator) -> Iterator[Pcm]:
         while True:
-            turn = [
+            turn = self._turn(random)
+            sounds = [
                 part
-                for _ in range(int(random.integers(_PHRASES[0], _PHRASES[1] + 1)))
-                for part in (
-                    self.phrases[int(random.integers(len(self.phrases)))],
-                    self._room(random, random.uniform(*_BREATH_S)),
-                )
+                for phrase, breath_s in turn
+                for part in (self.phrases[phrase], self._room(random, breath_s))
             ]
-            yield np.concatenate(turn)
+            yield np.concatenate(sounds)
             if self.duty < 1:
-                talked_s = sum(map(len, turn)) / self.rate
-                silent_s = talked_s * self._listens * random.uniform(*_SWING)
+                silent_s = self._silent_s(random, self._talked_s(turn))
                 yield self._room(random, silent_s)
+
+    def _turn(self, random: np.random.Generator) -> list[tuple[int, float]]:
+        """Numbers of phrases, each with the seconds of a breath."""
+        return [
+            (int(random.integers(len(self.phrases))), random.uniform(*_BREATH_S))
+            for _ in range(int(random.integers(_PHRASES[0], _PHRASES[1] + 1)))
+        ]
+
+    def _talked_s(self, turn: list[tuple[int, float]]) -> float:
+        return sum(
+            len(self.phrases[phrase]) / self.rate + breath_s
+            for phrase, breath_s in turn
+        )
+
+    def _silent_s(self, random: np.random.Generator, talked_s: float) -> float:
+        """Silence after so much talk; none where somebody always talks."""
+        return talked_s * self._listens * random.uniform(*_SWING)
 
     def _room(self, random: np.random.Generator, seconds: float) -> Pcm:
         """A quiet room: digital silence is what no microphone gives."""

@@ -17,8 +17,8 @@ import numpy as np
 
 from streaming.cli.demo import RECORDING
 from streaming.events import Samples
+from streaming.numeric.recordings import read_samples
 from streaming.tools.corpus import Utterance, held_out, read_manifest
-from streaming.tools.recordings import read_samples
 
 __all__ = ["DOMAIN", "RATE", "SETS", "SPEECH", "Sample", "load", "quiet_room"]
 

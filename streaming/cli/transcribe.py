@@ -104,7 +104,7 @@ def written(
             an object for a file, `json` one array.
         several: whether there is more than one file.
     """
-    from streaming.tools.subtitles import cues, srt, vtt  # noqa: PLC0415
+    from streaming.protocols.subtitles import cues, srt, vtt  # noqa: PLC0415
 
     match layout:
         case Format.TEXT:

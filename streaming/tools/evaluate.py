@@ -17,9 +17,9 @@ from streaming.config import Config
 from streaming.errors import ConfigError, UnsupportedAudio
 from streaming.events import LogitRows, Samples
 from streaming.numeric.calibration import Fit, fitted, judged, reliability
+from streaming.numeric.recordings import read_samples
 from streaming.numeric.wer import ErrorRate, WordErrors
 from streaming.tools.corpus import Utterance, read_manifest
-from streaming.tools.recordings import read_samples
 from streaming.tools.transcribe import Mode, Transcript, transcripts
 from streaming.tools.workbench import Workbench, open_workbench
 

@@ -1,7 +1,7 @@
 """Recordings to text: as a stream would be heard, or by whole passes.
 
 Knows how two channels become one text; the hearing is in `playing.py` and
-`onepass.py`, files in `recordings.py`. Opens no socket.
+`onepass.py`, files in `numeric/recordings.py`. No socket.
 """
 
 from __future__ import annotations
@@ -13,21 +13,19 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-from streaming.config import AudioFormat, Config, Encoding, StreamConfig
+from streaming.config import AudioFormat, Config, StreamConfig
 from streaming.errors import UnsupportedAudio
 from streaming.events import Final, Pass, Samples, Word
+from streaming.numeric.recordings import Recording
 from streaming.tools.onepass import Whole, one_passes
 from streaming.tools.playing import Heard, Take, play
-from streaming.tools.recordings import Recording
 from streaming.tools.workbench import Workbench, open_workbench
 
 __all__ = ["Mode", "Transcript", "transcribe", "transcripts"]
 
 Mode: TypeAlias = Literal["streaming", "offline"]
 
-_LOWEST, _HIGHEST = 8_000, 48_000  # samples a second that a stream may have
 _AHEAD = 16
 
 
@@ -143,23 +141,12 @@ def _take(path: Path, model_rate: int) -> tuple[Take, float]:
         recording = Recording(path)
     except UnsupportedAudio as error:
         return Take(AudioFormat(), _raising(error)), 0.0
-    rate = recording.sample_rate
-    sent = rate if _LOWEST <= rate <= _HIGHEST else model_rate
-    take = Take(
-        AudioFormat(Encoding.PCM_S16LE, sent, recording.channels),
-        map(_pcm, recording.blocks(sent)),
-    )
-    return take, recording.announced
+    return Take(*recording.pcm(model_rate)), recording.announced
 
 
 def _raising(error: Exception) -> Iterator[bytes]:
     raise error
     yield b""
-
-
-def _pcm(block: npt.NDArray[np.float32]) -> bytes:
-    whole = np.clip(np.rint(block * 32_768.0), -32_768, 32_767)
-    return bytes(whole.astype("<i2").tobytes())
 
 
 # --- by whole passes ---------------------------------------------------------

@@ -16,10 +16,10 @@ from streaming.config import Config, EngineConfig, Finals, StreamConfig
 from streaming.errors import ModelError, UnsupportedAudio
 from streaming.events import Final, Finished, Partial, Pass, Word
 from streaming.models.model import Windowed
+from streaming.numeric.recordings import read_samples
 from streaming.tools import workbench
 from streaming.tools.onepass import one_passes, quiet_cuts
 from streaming.tools.playing import Take, play
-from streaming.tools.recordings import read_samples
 from streaming.tools.transcribe import transcribe, transcripts
 from streaming.tools.workbench import open_workbench
 from tests.core import rig

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming.events import Final, Pass, Word
-from streaming.tools.subtitles import LINE, LINES, LONGEST_MS, Cue, cues, srt, vtt
+from streaming.protocols.subtitles import LINE, LINES, LONGEST_MS, Cue, cues, srt, vtt
 
 
 def final(text, start, end, words=(), channel=0):

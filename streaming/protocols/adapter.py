@@ -7,14 +7,27 @@ clocks or sessions. A dialect is one file and one line in the server's table.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
 
 from streaming.config import StreamConfig
 from streaming.events import ClientEvent, ServerEvent
+from streaming.protocols.opening import Opening
 
-__all__ = ["Adapter", "Dialect", "Offer", "Refusal", "Resume"]
+__all__ = [
+    "Adapter",
+    "Dialect",
+    "Heard",
+    "Note",
+    "Offer",
+    "Opening",
+    "Refusal",
+    "Resume",
+    "Say",
+    "Start",
+    "first_offered",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,56 +66,135 @@ class Refusal:
     """An error in a dialect's words.
 
     Attributes:
-        code: the error's name in the dialect.
+        code: the error's name in the dialect; the reason of the close.
         status: HTTP status where the connection is not open yet.
         close: websocket close code where it is.
         body: HTTP body.
-        message: what a websocket that carries no stream is sent.
+        message: what a websocket that carries no stream is sent; None where the
+            dialect only closes.
+        headers: of the HTTP answer.
     """
 
     code: str
     status: int
     close: int
     body: str
-    message: str
+    message: str | None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+# --- what a message can mean, beside an event ------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The client has said what it sends: its session can be opened, once."""
+
+    config: StreamConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """The dialect answers by itself, in order with everything else.
+
+    Attributes:
+        messages: what to send, or what writes it when its turn has come: after
+            `Adapter.send` of all events that were there before.
+    """
+
+    messages: Sequence[str | bytes] | Callable[[], Sequence[str | bytes]]
+
+    def written(self) -> Sequence[str | bytes]:
+        """The messages; to be asked once, when they are sent."""
+        return self.messages() if callable(self.messages) else self.messages
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A line for the operator's log: what this dialect has no words for."""
+
+    text: str
+
+
+Heard: TypeAlias = ClientEvent | Start | Say | Note
 
 
 class Adapter(Protocol):
-    """One connection's side of a dialect; made from its opening parameters."""
+    """One connection's side of a dialect; made from its opening request."""
 
-    config: StreamConfig
-    """What the client asked for, validated."""
+    @property
+    def config(self) -> StreamConfig | None:
+        """What the client asked for, validated; None until a message says it."""
+        ...
 
-    resume: Resume | None
-    """The session it wants to go on with."""
+    @property
+    def resume(self) -> Resume | None:
+        """The session it wants to go on with."""
+        ...
 
-    def receive(self, message: str | bytes) -> ClientEvent:
+    def opened(self) -> Sequence[str | bytes]:
+        """What the server says before anything else."""
+        ...
+
+    def receive(self, message: str | bytes) -> Sequence[Heard]:
         """Say what a message means.
+
+        Where `config` was None, nothing but `Say` and `Note` comes before the one
+        `Start`.
 
         Raises:
             BadRequest: a command asks for what we do not offer; the stream goes on.
             ProtocolError: the message breaks the protocol.
             TooBig: the command is longer than any command can be.
+            UnsupportedAudio: the audio cannot be read.
         """
         ...
 
-    def send(self, event: ServerEvent) -> list[str | bytes]:
+    def send(self, event: ServerEvent) -> Sequence[str | bytes]:
         """Write an event as messages, to be sent in the order of the calls."""
         ...
 
 
+def first_offered(subprotocols: tuple[str, ...]) -> str | None:
+    """Any of them: Chromium drops a connection whose offers are all ignored."""
+    return subprotocols[0] if subprotocols else None
+
+
+def _no_headers(opening: Opening) -> Mapping[str, str]:  # noqa: ARG001
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How a wire protocol is entered.
+    """How a wire protocol is entered, and what its clients expect of a server.
 
     Attributes:
-        path: where it is served.
-        open: makes the adapter of one connection from the raw query string;
-            raises `BadRequest`, which names the parameter, what came and what
-            is allowed.
-        refusal: says an error in its codes.
+        path: where it is served; a last segment in braces, as in `/v1/calls/{call}`,
+            stands for any one segment.
+        open: makes the adapter of one connection; raises `BadRequest`, which names
+            the parameter, what came and what is allowed.
+        refusal: says an error in its codes; the second argument is `Opening.id`.
+        subprotocol: which of those offered is agreed on.
+        headers: of the answer that lets a client in.
+        pings: whether its clients answer pings.
+        idle_timeout_s: silence on the wire that ends a stream; None: the server's.
+        backlog_s: undecoded audio past which the socket is not read, where its
+            clients expect answers about the audio just sent; None: the server's.
     """
 
     path: str
-    open: Callable[[str, Offer], Adapter]
-    refusal: Callable[[Exception], Refusal]
+    open: Callable[[Opening, Offer], Adapter]
+    refusal: Callable[[Exception, str], Refusal]
+    subprotocol: Callable[[tuple[str, ...]], str | None] = first_offered
+    headers: Callable[[Opening], Mapping[str, str]] = _no_headers
+    pings: bool = True
+    idle_timeout_s: float | None = None
+    backlog_s: float | None = None
+
+    def serves(self, path: str) -> bool:
+        """Whether a request for this path is meant for it."""
+        stem, brace, _ = self.path.partition("{")
+        if not brace:
+            return path == self.path
+        last = path.removeprefix(stem)
+        return path.startswith(stem) and last != "" and "/" not in last

@@ -9,7 +9,7 @@ and refused by the server.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from streaming.errors import (
@@ -25,7 +25,7 @@ from streaming.events import (
     Keepalive,
     ServerEvent,
 )
-from streaming.protocols.adapter import Dialect, Offer
+from streaming.protocols.adapter import Dialect, Offer, Opening, Refusal
 from streaming.protocols.native_messages import ERRORS, Fields, fields_of, refusal
 from streaming.protocols.native_options import parse_configure, parse_query, shown
 
@@ -40,24 +40,28 @@ class NativeAdapter:
     """One connection's side of the native protocol.
 
     Args:
-        query: raw query string of the opening request.
+        opening: the request; only its query counts.
         offer: what the server can give.
 
     Raises:
         BadRequest: a parameter is unknown, repeated or out of range.
     """
 
-    def __init__(self, query: str, offer: Offer) -> None:
-        self.config, self.resume = parse_query(query, offer)
+    def __init__(self, opening: Opening, offer: Offer) -> None:
+        self.config, self.resume = parse_query(opening.query, offer)
         self._offer = offer
         self._seq = 0
         self._finishing = False
 
-    def receive(self, message: str | bytes) -> ClientEvent:
+    def opened(self) -> Sequence[str]:
+        """Nothing: `ready` is an event of the session."""
+        return ()
+
+    def receive(self, message: str | bytes) -> tuple[ClientEvent]:
         """Say what a message means; see `Adapter.receive`."""
         if isinstance(message, bytes):
             self._refuse_after_finish("audio")
-            return Audio(message)
+            return (Audio(message),)
         fields = _object(message)
         kind = fields.pop("type", None)
         command = _COMMANDS.get(kind) if isinstance(kind, str) else None
@@ -69,9 +73,9 @@ class NativeAdapter:
         if not isinstance(event, Keepalive):  # its timer may tick on at the client
             self._refuse_after_finish(str(kind))
         self._finishing = self._finishing or isinstance(event, Finish)
-        return event
+        return (event,)
 
-    def send(self, event: ServerEvent) -> list[str | bytes]:
+    def send(self, event: ServerEvent) -> Sequence[str]:
         """Write an event as one text message with the next `seq`."""
         fields = fields_of(event, words=self.config.words)
         numbered = {"type": fields.pop("type"), "seq": self._seq, **fields}
@@ -79,7 +83,7 @@ class NativeAdapter:
             numbered, ensure_ascii=False, allow_nan=False, separators=(",", ":")
         )
         self._seq += 1
-        return [text]
+        return (text,)
 
     def _refuse_after_finish(self, what: str) -> None:
         """Not fatal: what was said before the finish is still to be answered."""
@@ -141,4 +145,8 @@ _COMMANDS: Mapping[str, _Command] = {
 }
 
 
-NATIVE = Dialect("/v1/stream", NativeAdapter, refusal)
+def _refusal(error: Exception, request: str = "") -> Refusal:  # noqa: ARG001
+    return refusal(error)  # it names no requests
+
+
+NATIVE = Dialect("/v1/stream", NativeAdapter, _refusal)

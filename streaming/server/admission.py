@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from http import HTTPStatus
 from math import ceil
+from uuid import uuid4
 
 from websockets.http11 import Request, Response
 
 from streaming.config import Config
 from streaming.errors import Overloaded
-from streaming.protocols.adapter import Adapter, Dialect
+from streaming.protocols.adapter import Adapter, Dialect, Opening
 from streaming.server.door import Door
 from streaming.server.metrics import Metrics
 from streaming.server.pages import json_answer, refuse
@@ -49,41 +51,40 @@ class Admission:
         """Wait until nobody sits: all that was to be sent has been sent."""
         await self._empty.wait()
 
-    def admit(
-        self, door: Door, request: Request, dialect: Dialect, query: str
-    ) -> Response | None:
+    def admit(self, door: Door, request: Request, dialect: Dialect) -> Response | None:
         """Let a websocket in with None, or answer it."""
         upgrade = ",".join(request.headers.get_all("Upgrade"))
         if "websocket" not in upgrade.lower():
             answer = refuse(426, "upgrade_required", f"{dialect.path} is a websocket")
             answer.headers["Upgrade"] = "websocket"
             return answer
-        door.dialect = dialect
+        door.dialect, door.opening = dialect, _opening(request)
         try:
-            door.adapter = self._adapter(dialect, query)
+            door.adapter = self._adapter(dialect, door.opening)
         except Exception as error:
             return self._refuse(door, request, dialect, error)
         self._seat(door)
         return None
 
-    def _adapter(self, dialect: Dialect, query: str) -> Adapter:
+    def _adapter(self, dialect: Dialect, opening: Opening) -> Adapter:
         """Is there room, and can what is asked for be had?"""
         backend = self._standing.expect_backend()
         limit = self._config.limits.max_connections
         # Sessions that lost their connection hold work until they are decoded.
         if max(len(self._doors), len(self._sessions)) >= limit:
             raise Overloaded(f"all {limit} connections are taken", RETRY_S)
-        adapter = dialect.open(query, backend.offer(self._config.stream))
+        adapter = dialect.open(opening, backend.offer(self._config.stream))
         if adapter.resume is not None:
             self._sessions.resume(adapter.resume)
         else:  # who comes back is never refused for load
-            self._standing.load.admit(adapter.config.audio.channels)
+            asked = adapter.config
+            self._standing.load.admit(asked.audio.channels if asked else 1)
         return adapter
 
     def _refuse(
         self, door: Door, request: Request, dialect: Dialect, error: Exception
     ) -> Response | None:
-        refusal = dialect.refusal(error)
+        refusal = dialect.refusal(error, door.opening.id)
         self._metrics.refused.labels(refusal.code).inc()
         if refusal.status == HTTPStatus.INTERNAL_SERVER_ERROR:
             _log.error("a connection could not be opened", exc_info=error)
@@ -93,6 +94,7 @@ class Admission:
             door.lost.append(lambda: self._refused.discard(door))
             return None
         answer = json_answer(refusal.status, refusal.body)
+        answer.headers.update(refusal.headers)
         if isinstance(error, Overloaded):
             answer.headers["Retry-After"] = str(ceil(error.retry_after_s))
         return answer
@@ -108,3 +110,16 @@ class Admission:
         self._empty.clear()
         self._metrics.connections.set(len(self._doors))
         door.lost.append(leave)
+
+
+def _opening(request: Request) -> Opening:
+    path, _, query = request.path.partition("?")
+    offered = ",".join(request.headers.get_all("Sec-WebSocket-Protocol"))
+    return Opening(
+        path=path,
+        query=query,
+        headers={name.lower(): value for name, value in request.headers.raw_items()},
+        subprotocols=tuple(name.strip() for name in offered.split(",") if name.strip()),
+        id=str(uuid4()),
+        at=time.time(),
+    )

@@ -7,7 +7,8 @@ outbox, pings, and gives up on a reader that takes nothing. Knows no audio.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import logging
+from collections.abc import Sequence
 from contextlib import suppress
 
 from websockets.asyncio.server import broadcast
@@ -16,7 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from streaming.config import AudioFormat, LimitConfig
 from streaming.errors import BadRequest, Unresponsive, WavestitchError
 from streaming.events import Audio, Final, Partial, Refused
-from streaming.protocols.adapter import Adapter
+from streaming.protocols.adapter import Adapter, Dialect, Heard, Note, Say, Start
 from streaming.server.door import Door
 from streaming.server.metrics import Metrics
 from streaming.server.outbox import Closing, Outgoing
@@ -31,43 +32,66 @@ _SLICE_S = 0.5
 # A reader that took nothing for send_timeout_s may still wake up and read why.
 _GRACE_S = 5.0
 
+_NEVER = float("inf")
+
+_log = logging.getLogger("wavestitch")
+
 
 class Connection:
-    """A websocket and the stream it carries."""
+    """A websocket and the stream it carries.
+
+    Args:
+        door: the websocket.
+        dialect: what its clients expect of a server.
+        adapter: speaks it.
+        stream: where the audio goes.
+        limits: what a client may ask.
+        metrics: where latencies are counted.
+    """
 
     def __init__(
         self,
         door: Door,
+        dialect: Dialect,
         adapter: Adapter,
         stream: Stream,
         limits: LimitConfig,
         metrics: Metrics,
     ) -> None:
         self._door = door
+        self._dialect = dialect
         self._adapter = adapter
         self._stream = stream
         self._limits = limits
         self._metrics = metrics
+        self._slice = _slice_bytes(stream.config.audio)
         self._loop = asyncio.get_running_loop()
         self._pong: asyncio.Future[float] | None = None
-        self._ping_at = self._loop.time() + limits.ping_interval_s
-        self._pong_due = float("inf")
+        self._ping_at = _NEVER
+        if dialect.pings:
+            self._ping_at = self._loop.time() + limits.ping_interval_s
+        self._pong_due = _NEVER
         self._resumed_at = float("-inf")
         door.last_words = lambda error: adapter.send(Refused(error))
 
-    async def run(self) -> None:
-        """Serve until the connection is closed; the stream may live on."""
+    async def run(self, heard: Sequence[Heard] = ()) -> None:
+        """Serve until the connection is closed; the stream may live on.
+
+        Args:
+            heard: what the message that started the stream meant besides.
+        """
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._listen())
+                tasks.create_task(self._listen(heard))
                 tasks.create_task(self._speak())
         finally:
             self._stream.lose()
 
     # --- read --------------------------------------------------------------
 
-    async def _listen(self) -> None:
+    async def _listen(self, heard: Sequence[Heard]) -> None:
         with suppress(ConnectionClosed):
+            await self._take(heard)
             while True:
                 await self._hear(await self._door.recv())
         self._stream.lose()
@@ -77,23 +101,45 @@ class Connection:
         if stream.outbox.closed:
             return  # an error is on its way out; what comes after it is not read
         try:
-            event = self._adapter.receive(message)
+            heard = self._adapter.receive(message)
         except BadRequest as error:
             stream.answer(Refused(error, fatal=False))
-            return
         except WavestitchError as error:
             stream.refuse(error)
-            return
-        if not isinstance(event, Audio):
-            stream.receive(event)
-            return
-        for number, piece in enumerate(_slices(event.data, stream.config.audio)):
-            if number:
+        else:
+            await self._take(heard)
+
+    async def _take(self, heard: Sequence[Heard]) -> None:
+        """Do what a message meant, in its order."""
+        stream = self._stream
+        for item in heard:
+            match item:
+                case Audio(data) if len(data) > self._slice:
+                    await self._take_long(data)
+                case Audio():
+                    stream.receive(item)
+                    if stream.paused:
+                        await self._room()
+                case Say():
+                    stream.say(item)
+                case Note(text):
+                    _log.warning("%s: %s", self._dialect.path, text)
+                case Start():
+                    raise RuntimeError("a stream is started once")
+                case _:
+                    stream.receive(item)
+
+    async def _take_long(self, data: bytes) -> None:
+        for start in range(0, len(data), self._slice):
+            if start:
                 await asyncio.sleep(0)
-            stream.receive(Audio(piece))
-            if stream.paused:
-                await stream.room()
-                self._resumed_at = self._loop.time()
+            self._stream.receive(Audio(data[start : start + self._slice]))
+            if self._stream.paused:
+                await self._room()
+
+    async def _room(self) -> None:
+        await self._stream.room()
+        self._resumed_at = self._loop.time()
 
     # --- write -------------------------------------------------------------
 
@@ -121,7 +167,7 @@ class Connection:
         Raises:
             TimeoutError: the client takes nothing.
         """
-        for message in self._adapter.send(item.event):
+        for message in self._written(item):
             async with asyncio.timeout(self._limits.send_timeout_s):
                 await self._door.send(message)
         if item.since is None:
@@ -135,11 +181,15 @@ class Connection:
             case _:
                 pass
 
+    def _written(self, item: Outgoing) -> Sequence[str | bytes]:
+        said = item.event
+        return said.written() if isinstance(said, Say) else self._adapter.send(said)
+
     async def _pulse(self) -> None:
         """Ping, or see whether the last ping was answered."""
         now = self._loop.time()
         if self._pong is None or self._pong.done():
-            self._pong_due = float("inf")
+            self._pong_due = _NEVER
             if now >= self._ping_at:
                 async with asyncio.timeout(self._limits.send_timeout_s):
                     self._pong = asyncio.ensure_future(await self._door.ping())
@@ -156,7 +206,7 @@ class Connection:
             self._stream.refuse(
                 Unresponsive(f"no pong came in {self._limits.ping_timeout_s:g} s")
             )
-            self._pong_due = float("inf")
+            self._pong_due = _NEVER
 
     async def _give_up(self) -> None:
         """Write why without waiting, and leave a moment to read it."""
@@ -169,17 +219,12 @@ class Connection:
             async with asyncio.timeout(_GRACE_S):
                 item = await self._stream.outbox.take()
                 while isinstance(item, Outgoing):
-                    for message in self._adapter.send(item.event):
+                    for message in self._written(item):
                         broadcast([self._door], message)
                     item = await self._stream.outbox.take()
                 await self._door.close(item.code, item.reason)
         self._door.transport.abort()
 
 
-def _slices(data: bytes, audio: AudioFormat) -> Iterator[bytes]:
-    size = int(_SLICE_S * audio.sample_rate) * audio.channels * audio.encoding.width
-    if len(data) <= size:
-        yield data
-        return
-    for start in range(0, len(data), size):
-        yield data[start : start + size]
+def _slice_bytes(audio: AudioFormat) -> int:
+    return int(_SLICE_S * audio.sample_rate) * audio.channels * audio.encoding.width

@@ -7,7 +7,7 @@ of our code sees it. Here such a peer is told why first, in the dialect's words.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection
@@ -15,7 +15,7 @@ from websockets.http11 import Response
 from websockets.protocol import State
 
 from streaming.errors import ProtocolError, TooBig, WavestitchError
-from streaming.protocols.adapter import Adapter, Dialect
+from streaming.protocols.adapter import Adapter, Dialect, Opening
 from streaming.server.pages import refuse, wrong_method
 
 __all__ = ["Door"]
@@ -36,6 +36,7 @@ class Door(ServerConnection):
 
     Attributes:
         dialect: the dialect of its path; None until that is known.
+        opening: what the client said before its first message.
         adapter: speaks it; None where the connection is refused.
         refused: why, for a browser, which cannot read an HTTP refusal.
         last_words: writes an error as messages, once the stream is open.
@@ -45,9 +46,10 @@ class Door(ServerConnection):
     def __init__(self, protocol: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(protocol, *args, **kwargs)
         self.dialect: Dialect | None = None
+        self.opening = Opening()
         self.adapter: Adapter | None = None
         self.refused: Exception | None = None
-        self.last_words: Callable[[Exception], list[str | bytes]] | None = None
+        self.last_words: Callable[[Exception], Sequence[str | bytes]] | None = None
         self.lost: list[Callable[[], None]] = []
         self._fail = protocol.fail
         protocol.fail = self._fail_in_words

@@ -13,19 +13,20 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from streaming.events import Final, Partial, ServerEvent
+from streaming.protocols.adapter import Say
 
 __all__ = ["Closing", "Outbox", "Outgoing"]
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """An event, and when the audio that it speaks of arrived.
+    """An event or a dialect's own words, and when their audio arrived.
 
     Attributes:
         since: clock seconds; None where no latency is measured.
     """
 
-    event: ServerEvent
+    event: ServerEvent | Say
     since: float | None = None
 
 
@@ -68,7 +69,7 @@ class Outbox:
         """More waits than a reader may leave waiting."""
         return len(self._waiting) > self._limit
 
-    def put(self, event: ServerEvent, since: float | None = None) -> None:
+    def put(self, event: ServerEvent | Say, since: float | None = None) -> None:
         """Add an event; after `close` it is ignored."""
         if self.closed:
             return

@@ -20,17 +20,25 @@ from websockets.asyncio.server import serve as serve_websockets
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from streaming.config import Config
+from streaming.config import Config, LimitConfig, StreamConfig
 from streaming.core.costs import UNBOUNDED
 from streaming.core.facts import ModelFacts
+from streaming.errors import WavestitchError
 from streaming.events import GoAway, Ready
 from streaming.protocols.adapter import Adapter, Dialect
-from streaming.protocols.native import NATIVE
 from streaming.server.admission import Admission
 from streaming.server.backend import Backend
 from streaming.server.binding import cannot_listen, url_of
 from streaming.server.connection import Connection
+from streaming.server.dialects import (
+    DIALECTS,
+    add_headers,
+    choose_subprotocol,
+    dialect_at,
+    limits_of,
+)
 from streaming.server.door import Door
+from streaming.server.greeting import greet
 from streaming.server.load import LoadWatch
 from streaming.server.metrics import Metrics
 from streaming.server.pages import Pages, Whole, not_found, wrong_method
@@ -38,11 +46,9 @@ from streaming.server.sessions import Identity, Sessions
 from streaming.server.standing import Standing
 from streaming.server.stream import Stream, Surroundings
 
-__all__ = ["DIALECTS", "Server"]
+__all__ = ["Server"]
 
 _log = logging.getLogger("wavestitch")
-
-DIALECTS: tuple[Dialect, ...] = (NATIVE,)
 
 _GOING_AWAY = 1001
 
@@ -82,7 +88,6 @@ class Server:
         self._watching: asyncio.Task[None] | None = None
         self._standing = Standing(self.load)
         self._pages = Pages(self._standing, self.metrics, config.stream, whole).paths
-        self._dialects = {dialect.path: dialect for dialect in DIALECTS}
         self._admission = Admission(config, self._standing, self.sessions, self.metrics)
         self._hurry = asyncio.Event()
         self._websockets: Websockets | None = None
@@ -113,10 +118,10 @@ class Server:
             self._serve,
             **where,
             process_request=self._process_request,
+            process_response=add_headers,
             create_connection=Door,
             compression=None,  # 16 KiB a connection, not 56, and audio gains nothing
-            # Chromium drops a connection whose offered subprotocols are all ignored.
-            select_subprotocol=lambda _, offered: offered[0] if offered else None,
+            select_subprotocol=choose_subprotocol,
             server_header="wavestitch",
             open_timeout=limits.handshake_timeout_s,
             close_timeout=_CLOSE_TIMEOUT_S,
@@ -204,15 +209,15 @@ class Server:
         self, connection: ServerConnection, request: Request
     ) -> Response | Awaitable[Response] | None:
         """Answer plain HTTP, or refuse a websocket; None lets it in."""
-        path, _, query = request.path.partition("?")
-        dialect = self._dialects.get(path)
+        path, _, _ = request.path.partition("?")
+        dialect = dialect_at(path)
         page = self._pages.get(path)
         if dialect is None and page is None:
-            return not_found(path, [*self._dialects, *self._pages])
+            return not_found(path, [*(each.path for each in DIALECTS), *self._pages])
         if request.method != "GET":
             return wrong_method(request.method)
         if dialect is not None and isinstance(connection, Door):
-            return self._admission.admit(connection, request, dialect, query)
+            return self._admission.admit(connection, request, dialect)
         return page() if page is not None else None
 
     async def _serve(self, connection: ServerConnection) -> None:
@@ -234,20 +239,38 @@ class Server:
         backend = self._standing.backend
         if backend is None:
             raise RuntimeError("a stream was let in before the model was warm")
-        identity, stream = self._open_stream(backend, dialect, adapter)
-        stream.outbox.put(self._ready(identity, adapter, backend.facts))
+        limits = limits_of(dialect, self._config.limits)
+        told = adapter.config is not None
+        try:
+            greeted = await greet(door, adapter, limits.handshake_timeout_s)
+            if not told:  # of how many channels it has
+                self._standing.load.admit(greeted.config.audio.channels)
+        except ConnectionClosed:
+            return
+        except WavestitchError as error:
+            await self._dismiss(door, dialect, error)
+            return
+        identity, stream = self._open_stream(backend, door, greeted.config, limits)
+        stream.outbox.put(self._ready(identity, greeted.config, backend.facts))
         if self._standing.draining:
-            stream.outbox.put(GoAway("shutdown", self._config.limits.drain_s))
+            stream.outbox.put(GoAway("shutdown", limits.drain_s))
         self.load.welcome(stream, backend.engine)
-        connection = Connection(
-            door, adapter, stream, self._config.limits, self.metrics
-        )
-        await connection.run()
+        connection = Connection(door, dialect, adapter, stream, limits, self.metrics)
+        await connection.run(greeted.rest)
+
+    async def _dismiss(
+        self, door: Door, dialect: Dialect, error: WavestitchError
+    ) -> None:
+        code = dialect.refusal(error, door.opening.id).code
+        self.metrics.refused.labels(code).inc()
+        await _tell(door, dialect, error)
 
     def _open_stream(
-        self, backend: Backend, dialect: Dialect, adapter: Adapter
+        self, backend: Backend, door: Door, config: StreamConfig, limits: LimitConfig
     ) -> tuple[Identity, Stream]:
-        config, engine, sessions = adapter.config, backend.engine, self.sessions
+        engine, sessions, dialect = backend.engine, self.sessions, door.dialect
+        if dialect is None:
+            raise RuntimeError("a stream was let in before its dialect was known")
 
         def limit_passes() -> None:
             # No pass may hold the model for longer than half the smallest budget.
@@ -255,10 +278,10 @@ class Server:
 
         around = Surroundings(
             engine,
-            self._config.limits,
+            limits,
             self.metrics,
             self._clock,
-            dialect.refusal,
+            lambda error: dialect.refusal(error, door.opening.id),
             limit_passes,
         )
 
@@ -271,9 +294,9 @@ class Server:
         limit_passes()
         return opened
 
-    def _ready(self, identity: Identity, adapter: Adapter, facts: ModelFacts) -> Ready:
-        config = adapter.config
-
+    def _ready(
+        self, identity: Identity, config: StreamConfig, facts: ModelFacts
+    ) -> Ready:
         def whole_strides_ms(ms: int) -> int:
             samples = facts.geometry.samples_of_ms(ms)
             return round(1_000 * samples / facts.geometry.sample_rate)
@@ -295,8 +318,9 @@ class Server:
 
 async def _tell(door: Door, dialect: Dialect, error: Exception) -> None:
     """Say an error where no stream says it any more, or yet, and close."""
-    refusal = dialect.refusal(error)
-    said = door.last_words(error) if door.last_words else [refusal.message]
+    refusal = dialect.refusal(error, door.opening.id)
+    words = [] if refusal.message is None else [refusal.message]
+    said = door.last_words(error) if door.last_words else words
     with suppress(ConnectionClosed):
         for message in said:
             await door.send(message)

@@ -273,7 +273,8 @@ def test_commands():
     assert Audio(b"") == heard(adapter, b"")
     assert Keepalive() == heard(adapter, '{"type":"keepalive"}')
     assert Flush() == heard(adapter, ' {"type" : "flush"}\n')
-    assert Configure(budget_ms=300) == heard(adapter, '{"type":"configure","budget_ms":300}'
+    assert Configure(budget_ms=300) == heard(
+        adapter, '{"type":"configure","budget_ms":300}'
     )
     assert Finish() == heard(adapter, '{"type":"finish"}')
 

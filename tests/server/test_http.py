@@ -10,7 +10,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from streaming.errors import Unauthorized
-from streaming.server import server as server_module
+from streaming.protocols.native import NATIVE
+from streaming.server import dialects
 from tests.server.scripted import staged
 
 
@@ -244,14 +245,11 @@ async def test_a_resume_is_refused_as_a_lost_session():
 
 
 async def test_keys_have_their_seam(monkeypatch):
+    def locked(opening, offer):  # noqa: ARG001
+        raise Unauthorized("no key came")
+
+    monkeypatch.setattr(dialects, "DIALECTS", (replace(NATIVE, open=locked),))
     async with staged() as stage:
-
-        def locked(query, offer):  # noqa: ARG001
-            raise Unauthorized("no key came")
-
-        dialects = stage.server._dialects
-        native = dialects["/v1/stream"]
-        monkeypatch.setitem(dialects, "/v1/stream", replace(native, open=locked))
         status, _, body = await refused(stage)
 
     assert (401, "unauthorized") == (status, body["code"])
@@ -277,5 +275,5 @@ async def test_no_compression_is_agreed_and_an_offered_subprotocol_is_echoed():
 
 
 def test_the_table_of_dialects_has_each_path_once():
-    paths = [dialect.path for dialect in server_module.DIALECTS]
+    paths = [dialect.path for dialect in dialects.DIALECTS]
     assert len(paths) == len(set(paths))

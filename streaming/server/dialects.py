@@ -1,0 +1,68 @@
+"""The table of dialects, and what each makes of a websocket's handshake."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from http import HTTPStatus
+
+from websockets.asyncio.server import ServerConnection
+from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
+
+from streaming.config import LimitConfig
+from streaming.protocols.adapter import Dialect
+from streaming.protocols.native import NATIVE
+from streaming.server.door import Door
+
+__all__ = [
+    "DIALECTS",
+    "add_headers",
+    "choose_subprotocol",
+    "dialect_at",
+    "limits_of",
+]
+
+DIALECTS: tuple[Dialect, ...] = (NATIVE,)
+
+
+def dialect_at(path: str) -> Dialect | None:
+    """The dialect that is served at a path."""
+    return next((each for each in DIALECTS if each.serves(path)), None)
+
+
+def limits_of(dialect: Dialect, limits: LimitConfig) -> LimitConfig:
+    """The server's limits, as the clients of a dialect expect them."""
+    idle_s, backlog_s = dialect.idle_timeout_s, dialect.backlog_s
+    return replace(
+        limits,
+        idle_timeout_s=limits.idle_timeout_s if idle_s is None else idle_s,
+        backlog_s=limits.backlog_s if backlog_s is None else backlog_s,
+    )
+
+
+def choose_subprotocol(
+    connection: ServerConnection, offered: Sequence[Subprotocol]
+) -> Subprotocol | None:
+    """The subprotocol that is agreed on; the library's `select_subprotocol`."""
+    match connection:
+        case Door(dialect=Dialect(subprotocol=choose)):
+            chosen = choose(tuple(offered))
+            return None if chosen is None else Subprotocol(chosen)
+        case _:
+            return None
+
+
+def add_headers(
+    connection: ServerConnection,
+    request: Request,  # noqa: ARG001
+    response: Response,
+) -> None:
+    """What a client that is let in is told; the library's `process_response`."""
+    match connection:
+        case Door(dialect=Dialect(headers=headers), opening=opening) if (
+            response.status_code == HTTPStatus.SWITCHING_PROTOCOLS
+        ):
+            response.headers.update(headers(opening))
+        case _:
+            pass

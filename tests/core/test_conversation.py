@@ -112,7 +112,8 @@ def test_a_turn_waits_for_what_the_other_side_is_saying():
 
     assert [] == conversation.said(0, utterance(0, 1.0, ["yes"]))
     assert [] == conversation.reached(1, 9.0)
-    first, second = conversation.said(1, utterance(0, 1.2, ["so", "then"]))
+    (first,) = conversation.said(1, utterance(0, 1.2, ["so", "then"]))
+    (second,) = conversation.ended(0)
     assert ("caller", "agent") == (first.speaker, second.speaker)
     assert [Overlap(second.start, first.end, "agent")] == list(first.overlaps)
 

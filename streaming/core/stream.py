@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from math import inf
 from typing import assert_never
 
 from streaming.config import GateConfig, StreamConfig
@@ -22,6 +21,7 @@ from streaming.core.gate import IsSpeech
 from streaming.core.ladder import NORMAL, Rung
 from streaming.core.ledger import Ledger
 from streaming.core.pacing import Pacer
+from streaming.core.pending import Pending
 from streaming.core.reporting import Reporter
 from streaming.core.turns import Closed, Opened, Quiet, Resumed, Speech
 from streaming.core.utterance import FullPass, Utterance
@@ -35,7 +35,6 @@ from streaming.events import (
     Logits,
     Pass,
     Samples,
-    ServerEvent,
     Window,
 )
 
@@ -78,7 +77,6 @@ class Stream:
     ) -> None:
         self._setup = setup
         self._config = config
-        self._ledger = ledger
         facts = setup.facts
         self._rate = facts.geometry.sample_rate
         self._shape = WindowShape.from_config(config.window, facts)
@@ -95,11 +93,8 @@ class Stream:
             self._front.between,
         )
         self._epoch = 0
-        self._open_epoch = 0
-        self._utterances: dict[int, Utterance] = {}  # by serial, oldest first
+        self._pending = Pending(Reporter(setup.channel, self._rate), ledger)
         self._open: Utterance | None = None
-        self._next_serial = 0
-        self._reporter = Reporter(setup.channel, self._rate)
         self._effects: list[Effect] = []
 
     # --- what the session asks --------------------------------------------
@@ -112,7 +107,7 @@ class Stream:
     @property
     def backlog(self) -> int:
         """Samples in windows whose logits are not in."""
-        return sum(u.outstanding for u in self._utterances.values())
+        return self._pending.outstanding
 
     @property
     def speaking(self) -> bool:
@@ -121,7 +116,7 @@ class Stream:
 
     def settled(self, epoch: int) -> bool:
         """Every utterance before the end of this epoch is final."""
-        return all(u.epoch > epoch for u in self._utterances.values())
+        return self._pending.settled(epoch)
 
     def push(self, samples: Samples, now: float) -> list[Effect]:
         """Take samples at the model's rate, `(n,)`."""
@@ -138,7 +133,7 @@ class Stream:
 
     def release(self, epoch: int) -> list[Effect]:
         """Let the client see the utterances up to this epoch."""
-        self._open_epoch = epoch
+        self._pending.release(epoch)
         return self._done()
 
     def configure(self, config: StreamConfig) -> list[Effect]:
@@ -168,7 +163,7 @@ class Stream:
 
     def decoded(self, logits: Logits, now: float) -> list[Effect]:
         """Take the answer to a job; one that is wanted no more is ignored."""
-        utterance = self._utterances.get(logits.job.utterance)
+        utterance = self._pending.get(logits.job.utterance)
         if utterance is not None:
             match logits.job.kind:
                 case Pass.FULL:
@@ -181,12 +176,12 @@ class Stream:
 
     def wants(self, job: Job) -> bool:
         """The answer to this job still matters."""
-        utterance = self._utterances.get(job.utterance)
+        utterance = self._pending.get(job.utterance)
         return utterance is not None and not utterance.decoded
 
     def forgo(self, job: Job) -> list[Effect]:
         """A full pass is not to be had: the stitched text will do."""
-        utterance = self._utterances.get(job.utterance)
+        utterance = self._pending.get(job.utterance)
         if utterance is not None:
             utterance.answer_full(job, None)
         return self._done()
@@ -196,21 +191,11 @@ class Stream:
 
         Their undecoded audio, and all that was not judged yet, is dropped.
         """
-        reason = reason_of(error)
-        end = 0
-        for utterance in list(self._utterances.values()):
+        for utterance in self._pending:
             self._cancel(utterance)
-            end = utterance.closed.end if utterance.closed else self._front.end
-            utterance.closed = utterance.closed or Closed(end, end, EndReason.FINISH)
-            utterance.full = FullPass.FAILED
-            self._tell(self._reporter.started(utterance))
-            self._tell(self._reporter.ended(utterance))
-            self._finish(utterance)
-            kept = min(end, utterance.start + utterance.decoder.kept_samples)
-            self._ledger.decoded(kept)
-            self._ledger.dropped(end, reason)
-        self._ledger.gated(max(end, self._front.settled))
-        self._ledger.dropped(self._front.end, reason)
+        self._effects += self._pending.give_up(
+            self._config, self._front.end, self._front.settled, reason_of(error)
+        )
         self._open = None
         effects, self._effects = self._effects, []
         return effects
@@ -248,7 +233,7 @@ class Stream:
         facts = self._setup.facts
         gate = self._front.settings(opened.start)
         self._open = Utterance(
-            serial=self._next_serial,
+            serial=self._pending.next_serial(),
             epoch=self._epoch,
             start=opened.start,
             at=opened.at,
@@ -263,8 +248,7 @@ class Stream:
                 blank_run=self._blank_run(gate),
             ),
         )
-        self._utterances[self._next_serial] = self._open
-        self._next_serial += 1
+        self._pending.add(self._open)
 
     def _blank_run(self, gate: GateConfig) -> BlankRun:
         """What the right context shows decides early, and is left to what follows."""
@@ -313,11 +297,10 @@ class Stream:
 
     def _cut(self, utterance: Utterance, end: int, now: float) -> None:
         """The decoder ends this utterance at `end`; read on from there anew."""
-        for other in list(self._utterances.values()):
-            if other.serial >= utterance.serial:
-                self._cancel(other)
-            if other.serial > utterance.serial:
-                del self._utterances[other.serial]
+        for other in self._pending.since(utterance):
+            self._cancel(other)
+            if other is not utterance:
+                self._pending.discard(other)
         spoken = utterance.start + (utterance.decoder.spoken_end or 0)
         utterance.closed = Closed(end, spoken, EndReason.BLANK)
         utterance.decoded = True
@@ -330,36 +313,9 @@ class Stream:
     def _cancel(self, utterance: Utterance) -> None:
         self._effects.append(Cancel(self._setup.number, utterance.serial))
 
-    # --- what the client is told --------------------------------------------
-
     def _done(self) -> list[Effect]:
         """Tell what is ripe, settle what is certain, and hand over what came of it."""
-        for utterance in list(self._utterances.values()):
-            if utterance.epoch > self._open_epoch:
-                break
-            self._tell(self._reporter.started(utterance))
-            final = utterance.complete and utterance.full is not FullPass.ASKED
-            every_s = self._rung.partial_every_s
-            if self._config.partials and every_s < inf and not final:
-                self._tell(self._reporter.partial(utterance, every_s))
-            if utterance.complete:
-                self._tell(self._reporter.ended(utterance))
-            if not final:
-                break
-            self._finish(utterance)
-            self._ledger.decoded(utterance.start + utterance.length)
-        first = next(iter(self._utterances.values()), None)
-        settled = first.start if first else self._front.settled
-        self._ledger.gated(settled)
-        self._front.forget(settled)
+        self._effects += self._pending.ripe(self._config, self._rung)
+        self._front.forget(self._pending.gate(self._front.settled))
         effects, self._effects = self._effects, []
         return effects
-
-    def _finish(self, utterance: Utterance) -> None:
-        self._ledger.gated(utterance.start)
-        self._effects.append(self._reporter.final(utterance, words=self._config.words))
-        del self._utterances[utterance.serial]
-
-    def _tell(self, event: ServerEvent | None) -> None:
-        if event is not None:
-            self._effects.append(event)

@@ -76,6 +76,8 @@ class Augmenter:
             samples = self._reverberate(samples)
         if dice.random() < chances.tilt_chance * strength:
             samples = self._tilt(samples)
+        if dice.random() < chances.low_cut_chance * strength:
+            samples = self._cut_low(samples)
         if self._noises and dice.random() < chances.noise_chance * strength:
             samples = self._add_noise(samples)
         if dice.random() < chances.coding_chance * strength:
@@ -109,6 +111,15 @@ class Augmenter:
         knots = self._dice.uniform(-1, 1, 6) * self._chances.tilt_db
         decibels = np.interp(np.linspace(0, 5, len(spectrum)), np.arange(6), knots)
         gains = (10 ** (decibels / 20)).astype(np.float32)
+        return np.fft.irfft(spectrum * gains, size)[: len(samples)].astype(np.float32)
+
+    def _cut_low(self, samples: Samples) -> Samples:
+        size = _fast_length(len(samples))
+        spectrum = np.fft.rfft(samples, size)
+        hertz = np.linspace(0, SAMPLE_RATE / 2, len(spectrum)) + 1e-3
+        corner = self._dice.uniform(*self._chances.low_cut_hz)
+        order = int(self._dice.integers(1, 3))
+        gains = (1 + (corner / hertz) ** (2 * order)) ** -0.5  # Butterworth's
         return np.fft.irfft(spectrum * gains, size)[: len(samples)].astype(np.float32)
 
     def _add_noise(self, samples: Samples) -> Samples:

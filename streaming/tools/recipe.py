@@ -79,6 +79,8 @@ class Augmentation:
             plateau in half the updates on clean speech.
         coding_db: how far noise that rises and falls with the speech lies under it,
             as poor coders leave it (ITU-T P.810, modulated noise reference unit).
+        low_cut_hz: corner below which a small microphone, or one that suppresses
+            rumble, falls off by 6 or 12 dB an octave: nasals lose most of theirs.
     """
 
     ramp_steps: tuple[int, int] = (1_000, 4_000)
@@ -91,6 +93,8 @@ class Augmentation:
     coding_db: tuple[float, float] = (8.0, 30.0)
     tilt_chance: float = 0.5
     tilt_db: float = 6.0
+    low_cut_chance: float = 0.1
+    low_cut_hz: tuple[float, float] = (80.0, 600.0)
     pause_s: tuple[float, float] = (0.05, 0.5)
     edge_s: tuple[float, float] = (0.0, 0.4)
 

@@ -13,10 +13,20 @@ from streaming.tools.augment import Augmenter, change_speed, cut_soft_ends
 from streaming.tools.recipe import Augmentation
 
 ALL = Augmentation(
-    noise_chance=1, room_chance=1, telephone_chance=1, tilt_chance=1, coding_chance=1
+    noise_chance=1,
+    room_chance=1,
+    telephone_chance=1,
+    tilt_chance=1,
+    low_cut_chance=1,
+    coding_chance=1,
 )
 NONE = Augmentation(
-    noise_chance=0, room_chance=0, telephone_chance=0, tilt_chance=0, coding_chance=0
+    noise_chance=0,
+    room_chance=0,
+    telephone_chance=0,
+    tilt_chance=0,
+    low_cut_chance=0,
+    coding_chance=0,
 )
 
 
@@ -59,6 +69,18 @@ def test_the_telephone_takes_the_upper_band_away():
     spectrum = np.abs(np.fft.rfft(lost))
     assert spectrum[3_000] < 0.05 * spectrum[500]
     assert np.abs(kept).max() == pytest.approx(1.0, abs=0.1)
+
+
+def test_a_low_cut_halves_the_power_at_its_corner_and_spares_what_is_far_above():
+    only = replace(NONE, low_cut_chance=1, low_cut_hz=(400, 400))
+    power = {
+        hertz: (augmenter(only)(tone(hertz)) ** 2).mean() / (tone(hertz) ** 2).mean()
+        for hertz in (100, 400, 4_000)
+    }
+
+    assert power[400] == pytest.approx(0.5, abs=0.03)
+    assert power[100] < 0.1
+    assert power[4_000] > 0.97
 
 
 def test_noise_comes_at_the_asked_ratio():

@@ -4,117 +4,53 @@
     python -m benchmarks.capacity --save
 
 Every way of running a model (`WAYS`) is measured in one run, several rounds in turns:
-the most streams that always talk, found as `wavestitch capacity` finds them; bare
-single passes of the same model; the transformers pipeline on the same windows. Then
-half as many again are offered to a server over sockets. Definitions: README.md.
+the most streams that always talk, found as `wavestitch capacity` finds them; those
+that the engine carries alone; bare single passes of the same model; the transformers
+pipeline on the same windows. Then half as many again are offered to a server over
+sockets. Definitions: README.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from itertools import chain
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 from rich.console import Console
 
 from benchmarks.carried import capacity_tables
+from benchmarks.contenders import QUICK, WAYS, Way
 from benchmarks.overload import Offered, offer
 from benchmarks.pipelines import pipeline_streams
-from benchmarks.shapes import shape_of
+from benchmarks.provenance import RESULTS, provenance, save
 from benchmarks.sherpa import sherpa_streams
 from benchmarks.work import Shape, Streaming
-from streaming.config import (
-    Config,
-    DecoderConfig,
-    Finals,
-    ModelConfig,
-    StreamConfig,
-    WindowConfig,
-)
+from streaming.config import Finals, WindowConfig
 from streaming.errors import ConfigError
 from streaming.events import Pass
 from streaming.models.loading import locate
-from streaming.tools.capacity import bare_streams, foretold, measure_capacity
+from streaming.tools.capacity import (
+    Capacity,
+    Venue,
+    bare_streams,
+    foretold,
+    measure_capacity,
+)
 from streaming.tools.crowd import Hall, Outcome, open_hall
-from streaming.tools.machine import cores, this_machine
+from streaming.tools.machine import cores
+from streaming.tools.paced import PacedHall
 
-__all__ = ["WAYS", "Way", "main", "redundancy"]
+__all__ = ["main", "redundancy"]
 
-RESULTS = Path(__file__).parent / "results"
 OFFERED = 1.5
 _BARE_S = 2.0
 _PIPELINE_S = 4.0
 _TALK_S = 10.0  # longer than callers take to come
-_PACKAGES = ("onnxruntime", "torch", "transformers", "numpy")
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """One way of running a model.
-
-    Attributes:
-        name: in tables, and of `--ways`.
-        shape: of `benchmarks/shapes.py`; None for the bundled model as it ships.
-        inference: `windowed` or `stateful`.
-        backend: `onnx` or `torch`.
-        precision: of the weights.
-        window: left context, hop and right context.
-        budget_ms: of a partial.
-    """
-
-    name: str
-    shape: str | None
-    inference: str
-    backend: str
-    precision: str
-    window: WindowConfig
-    budget_ms: int
-
-    def config(self, finals: Finals) -> Config:
-        """What a server would run with."""
-        return Config(
-            model=ModelConfig(
-                str(shape_of(self.shape)) if self.shape else None,
-                backend=self.backend,
-                device="cpu",
-                precision=self.precision,
-                inference=self.inference,
-            ),
-            stream=StreamConfig(
-                window=self.window,
-                decoder=DecoderConfig(finals=finals),
-                budget_ms=self.budget_ms,
-            ),
-        )
-
-
-# The hops that a budget allows (README.md). Where the past is kept, its left context
-# is 10 s; where it is computed anew, the usual 1.28 s.
-_HALF = (WindowConfig(1_280, 480, 240), WindowConfig(10_240, 480, 240))
-_WHOLE = (WindowConfig(1_280, 960, 320), WindowConfig(10_240, 960, 320))
-
-WAYS = (
-    Way("xlsr stateful", "xlsr", "stateful", "onnx", "int8", _WHOLE[1], 1_000),
-    Way("xlsr windowed", "xlsr", "windowed", "onnx", "int8", _WHOLE[0], 1_000),
-    Way("base windowed", "base", "windowed", "onnx", "int8", _WHOLE[0], 1_000),
-    Way("base stateful", "base", "stateful", "torch", "bf16", _WHOLE[1], 1_000),
-    Way("bundled stateful", None, "stateful", "onnx", "int8", _HALF[1], 500),
-    Way("bundled windowed", None, "windowed", "onnx", "int8", _HALF[0], 500),
-    Way("bundled shape", "bundled", "stateful", "onnx", "int8", _HALF[1], 500),
-    Way("bundled torch", None, "stateful", "torch", "fp32", _HALF[1], 500),
-)
-QUICK = ("xlsr stateful",)
 
 
 def redundancy(architecture: Mapping[str, Any], outcome: Outcome, way: Way) -> float:
@@ -147,43 +83,68 @@ def redundancy(architecture: Mapping[str, Any], outcome: Outcome, way: Way) -> f
 # --- one way -----------------------------------------------------------------
 
 
-def _measured(way: Way, options: argparse.Namespace, progress: Console) -> list[Any]:
-    """One round: bare passes, the capacity, and bare passes again."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Round:
+    """What one round found of a way.
+
+    Attributes:
+        bare: streams that bare passes would carry, before and after the rest.
+        engine: streams that the engine carries alone, and with sessions before it.
+        sessions: what became of so many.
+        redundancy: of that.
+        state_mb: of a stream at most; None without states.
+    """
+
+    bare: float
+    engine: int
+    streams: int
+    sessions: Outcome
+    redundancy: float
+    state_mb: float | None
+
+
+def _measured(way: Way, options: argparse.Namespace, progress: Console) -> Round:
+    """Bare passes, the engine alone, sessions before it, and bare passes again."""
     config = way.config(Finals(options.finals))
     folder = locate(config.model).folder
     architecture = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    with open_hall(config) as hall:
-        workers = hall.engine.stats.workers
-        before = bare_streams(hall.model, workers, _BARE_S)
-        found = measure_capacity(
-            hall,
+
+    def search(venue: Venue, guess: int, what: str) -> Capacity:
+        return measure_capacity(
+            venue,
             1.0,
-            foretold(hall),
+            guess,
             seconds=options.seconds,
             settle_s=options.settle,
             message_ms=options.message_ms,
-            tell=lambda words: progress.print(f"  {words}", style="dim"),
+            tell=lambda words: progress.print(f"  {what}: {words}", style="dim"),
         )
+
+    with open_hall(config) as hall:
+        workers = hall.engine.stats.workers
+        before = bare_streams(hall.model, workers, _BARE_S)
+        alone = search(PacedHall(hall), foretold(hall), "engine alone")
+        found = search(hall, max(1, alone.streams), "with sessions")
         after = bare_streams(hall.model, workers, _BARE_S)
         outcome = found.outcome or Outcome(0)
-        return [
-            found.streams,
+        spent = redundancy(architecture, outcome, way) if outcome.passes else 0.0
+        return Round(
             (before + after) / 2,
+            alone.streams,
+            found.streams,
             outcome,
-            redundancy(architecture, outcome, way) if outcome.passes else 0.0,
+            spent,
             _state(hall, outcome),
-        ]
+        )
 
 
 def _state(hall: Hall, outcome: Outcome) -> float | None:
     return outcome.state_bytes / 1e6 if hall.facts.stateful else None
 
 
-def _row(way: Way, rounds: Sequence[Sequence[Any]]) -> dict[str, Any]:
-    streams = [each[0] for each in rounds]
-    bares = [each[1] for each in rounds]
-    middle = sorted(rounds, key=lambda each: each[0])[len(rounds) // 2]
-    best: Outcome = middle[2]
+def _row(way: Way, rounds: Sequence[Round]) -> dict[str, Any]:
+    middle = sorted(rounds, key=lambda each: each.streams)[len(rounds) // 2]
+    best = middle.sessions
     return {
         "way": way.name,
         "shape": way.shape or "bundled, trained",
@@ -196,11 +157,12 @@ def _row(way: Way, rounds: Sequence[Sequence[Any]]) -> dict[str, Any]:
             way.window.right_ms,
         ],
         "budget_ms": way.budget_ms,
-        "streams": median(streams),
-        "streams_by_round": streams,
-        "bare_streams": median(bares),
-        "efficiency": median(s / b for s, b in zip(streams, bares, strict=True)),
-        "redundancy": middle[3],
+        "streams": median(each.streams for each in rounds),
+        "streams_by_round": [each.streams for each in rounds],
+        "engine_streams": median(each.engine for each in rounds),
+        "bare_streams": median(each.bare for each in rounds),
+        "efficiency": median(each.engine / each.bare for each in rounds),
+        "redundancy": middle.redundancy,
         "redundancy_in_samples": best.computed,
         "wait_s": {
             name: best.wait_s(share)
@@ -216,7 +178,7 @@ def _row(way: Way, rounds: Sequence[Sequence[Any]]) -> dict[str, Any]:
         "front_end_cores": best.front,
         "decoded_share": best.decoded / max(1, best.received),
         "ladder": best.lowest[1],
-        "state_mb_a_stream": middle[4],
+        "state_mb_a_stream": middle.state_mb,
         "elsewhere": asdict(best.elsewhere),
     }
 
@@ -283,27 +245,6 @@ def _overload(
 # --- the program -------------------------------------------------------------
 
 
-def _commit() -> str:
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.stdout.strip() or "unknown"
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.capacity")
     names = [way.name for way in WAYS]
@@ -330,7 +271,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = options.ways or (QUICK if options.quick else [way.name for way in WAYS])
     ways = [way for way in WAYS if way.name in names]
     progress = Console(stderr=True, highlight=False)
-    rounds: dict[str, list[Any]] = {way.name: [] for way in ways}
+    rounds: dict[str, list[Round]] = {way.name: [] for way in ways}
     for number in range(options.rounds):
         for way in ways:
             progress.print(f"{way.name}, round {number + 1} of {options.rounds}")
@@ -341,10 +282,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     offered = None if options.no_overload else _overload(rows, options, progress)
     found = _told(rows, offered, options)
     if options.save:
-        RESULTS.mkdir(exist_ok=True)
-        day = found["measured_on"]
-        text = json.dumps(found, indent=2) + "\n"
-        (RESULTS / f"capacity-{day}.json").write_text(text, encoding="utf-8")
+        save("capacity", found)
     if options.json:
         print(json.dumps(found))
     else:
@@ -363,11 +301,7 @@ def _told(
     head = ("streams", "pipeline_streams", "ratio", "efficiency", "redundancy")
     return {
         **{name: rows[0].get(name) for name in (*head, "audio_loss")},
-        "measured_on": datetime.now(UTC).date().isoformat(),
-        "machine": asdict(this_machine()),
-        "load_average": os.getloadavg(),
-        "versions": _versions(),
-        "commit": _commit(),
+        **provenance(),
         "seconds": options.seconds,
         "message_ms": options.message_ms,
         "finals": options.finals,

@@ -11,8 +11,9 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from benchmarks.capacity import QUICK, WAYS, _beside, _row, _told, redundancy
+from benchmarks.capacity import Round, _beside, _row, _told, redundancy
 from benchmarks.carried import capacity_tables
+from benchmarks.contenders import QUICK, WAYS
 from benchmarks.memory import growth
 from benchmarks.overload import Offered
 from benchmarks.plots import line_plot
@@ -62,7 +63,10 @@ def test_steps_cost_hop_and_right_context_and_windows_the_left_one_too():
 
 
 def told(**more):
-    rounds = [(streams, 100.0, of(utterance(4)), 1.5, 2.0) for streams in (50, 60, 55)]
+    rounds = [
+        Round(100.0, streams + 10, streams, of(utterance(4)), 1.5, 2.0)
+        for streams in (50, 60, 55)
+    ]
     rows = [_row(STATEFUL, rounds) | more]
     _beside(rows, {"bundled, trained": {"fp32": 5.0, "int8": 11.0, "sherpa-onnx": 9.0}})
     offered = Offered(82, 49, 33, 0, 900, 0.1, 0.3, 0.6, 200, 0, 0, 0, 500)
@@ -82,7 +86,7 @@ def test_the_object_holds_what_is_promised():
         found["pipeline_streams"],
         found["ratio"],
     )
-    assert pytest.approx(0.55) == found["efficiency"]
+    assert pytest.approx(0.65) == found["efficiency"]
     assert pytest.approx(5.0) == found["rows"][0]["ratio_equal_precision"]
 
 
@@ -140,5 +144,5 @@ def test_a_plot_is_drawn_from_zero():
 
 
 def test_a_hopeless_way_has_a_row_too():
-    row = _row(STATEFUL, [(0, 100.0, replace(of(), waits=()), 0.0, None)])
+    row = _row(STATEFUL, [Round(100.0, 0, 0, replace(of(), waits=()), 0.0, None)])
     assert (0, None) == (row["streams"], row["wait_s"]["p95"])

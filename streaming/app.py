@@ -139,7 +139,7 @@ async def _serving(
             engine.stats.workers,
         )
         _log.info("listening on %s", server.url)
-        http_url = server.url.replace("ws://", "http://", 1)
+        http_url = server.url.replace("ws", "http", 1)
         yield Running(server.url, http_url, server, engine, facts)
 
 

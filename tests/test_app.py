@@ -24,6 +24,7 @@ import clients
 from streaming import app
 from streaming.app import running, serve
 from streaming.config import (
+    AccessConfig,
     Config,
     EngineConfig,
     LimitConfig,
@@ -316,7 +317,11 @@ async def test_a_port_that_is_taken_is_known_before_the_model_loads(monkeypatch)
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "192.0.2.1"])
 async def test_an_address_that_is_not_ours_is_named(host):
-    elsewhere = replace(config(), server=ServerConfig(host=host, port=0))
+    elsewhere = replace(
+        config(),
+        server=ServerConfig(host=host, port=0),
+        access=AccessConfig(allow_anyone=True),
+    )
     with pytest.raises(OSError, match=rf"cannot listen on {host}:0: [A-Z]"):
         await serve(elsewhere, stop=asyncio.Event())
 

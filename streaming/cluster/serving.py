@@ -103,11 +103,11 @@ async def _household(
 ) -> AsyncIterator[tuple[Running, asyncio.Task[None]]]:
     listening = bind(config.server)
     porter = Porter(listening)
-    url = url_of(config.server.host, listening[0].getsockname()[1])
+    url = url_of(config.server, listening[0].getsockname()[1])
     household = Household(config, porter, load)
     keeping = asyncio.create_task(household.run(), name="household")
     accepting = asyncio.create_task(porter.run(), name="porter")
-    run = Running(url, url.replace("ws://", "http://", 1), household, porter)
+    run = Running(url, url.replace("ws", "http", 1), household, porter)
     try:
         yield run, keeping
     finally:

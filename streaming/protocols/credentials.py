@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from urllib.parse import unquote_plus
 
-__all__ = ["credential", "public_subprotocol", "without_credential"]
+__all__ = ["credential", "public_query", "public_subprotocols"]
 
 _OPENAI = "openai-insecure-api-key."
 _SCHEMES = ("bearer", "token")
@@ -44,20 +44,17 @@ def credential(
     return next((each for each in found if each), None)
 
 
-def without_credential(query: str) -> str:
+def public_query(query: str) -> str:
     """The same query without what `credential` reads: it may be shown and logged."""
     secret = _secret_names(query)
     kept = (part for part in query.split("&") if _name(part) not in secret)
     return "&".join(kept)
 
 
-def public_subprotocol(offered: Sequence[str]) -> str | None:
-    """The first that is offered and tells no key: what a server may answer with.
-
-    Chromium drops a connection whose offered subprotocols are all ignored.
-    """
-    secret = set(_secret_subprotocols(offered))
-    return next((each for each in offered if each not in secret), None)
+def public_subprotocols(offered: Sequence[str]) -> tuple[str, ...]:
+    """Those offered that tell no key: what a server may answer with."""
+    secret = _secret_subprotocols(offered)
+    return tuple(each for each in offered if each not in secret)
 
 
 def _of_header(value: str) -> str | None:

@@ -6,7 +6,13 @@ What of it is a key, `credentials.py` says.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+from streaming.protocols.credentials import (
+    credential,
+    public_query,
+    public_subprotocols,
+)
 
 __all__ = ["Opening"]
 
@@ -30,3 +36,17 @@ class Opening:
     subprotocols: tuple[str, ...] = ()
     id: str = ""
     at: float = 0.0
+
+    def credential(self) -> str | None:
+        """The key or token that the client shows, wherever it carries it."""
+        return credential(self.headers, self.query, self.subprotocols)
+
+    def public(self) -> Opening:
+        """The same without it: what a dialect sees, and may show."""
+        headers = {k: v for k, v in self.headers.items() if k != "authorization"}
+        return replace(
+            self,
+            query=public_query(self.query),
+            headers=headers,
+            subprotocols=public_subprotocols(self.subprotocols),
+        )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable
 from http import HTTPStatus
 from math import ceil
 from uuid import uuid4
@@ -16,29 +17,39 @@ from uuid import uuid4
 from websockets.http11 import Request, Response
 
 from streaming.config import Config
-from streaming.errors import Overloaded
+from streaming.errors import Forbidden, Overloaded, Unauthorized, reason_of
 from streaming.protocols.adapter import Adapter, Dialect, Opening
+from streaming.server.access import Access
 from streaming.server.door import Door
 from streaming.server.metrics import Metrics
-from streaming.server.pages import json_answer, refuse
+from streaming.server.pages import Page, json_answer, refuse
 from streaming.server.sessions import Sessions
 from streaming.server.standing import RETRY_S, Standing
 
-__all__ = ["Admission"]
+__all__ = ["Admission", "opening_of"]
 
 _log = logging.getLogger("wavestitch")
 
 # Browsers that are let in only to be told why not; more are refused by HTTP.
 _MOST_REFUSED_OPEN = 64
 
+# Pages that take a key where there are keys: this one names them.
+_KEYED = frozenset({"/metrics"})
+
 
 class Admission:
     """Counts the seats and decides over each opening request."""
 
     def __init__(
-        self, config: Config, standing: Standing, sessions: Sessions, metrics: Metrics
+        self,
+        config: Config,
+        access: Access,
+        standing: Standing,
+        sessions: Sessions,
+        metrics: Metrics,
     ) -> None:
         self._config = config
+        self._access = access
         self._standing = standing
         self._sessions = sessions
         self._metrics = metrics
@@ -58,27 +69,45 @@ class Admission:
             answer = refuse(426, "upgrade_required", f"{dialect.path} is a websocket")
             answer.headers["Upgrade"] = "websocket"
             return answer
-        door.dialect, door.opening = dialect, _opening(request)
+        opening = opening_of(request)
+        door.dialect, door.opening = dialect, opening.public()
         try:
-            door.adapter = self._adapter(dialect, door.opening)
+            self._access.check_origin(opening)
+            door.adapter = self._adapter(door, dialect, opening)
         except Exception as error:
             return self._refuse(door, request, dialect, error)
         self._seat(door)
         return None
 
-    def _adapter(self, dialect: Dialect, opening: Opening) -> Adapter:
-        """Is there room, and can what is asked for be had?"""
+    def show(
+        self, page: Page, path: str, request: Request
+    ) -> Response | Awaitable[Response]:
+        """A page, or why it is not for everyone."""
+        if path in _KEYED:
+            try:
+                self._access.expect_key(opening_of(request))
+            except Unauthorized as error:
+                status = 403 if isinstance(error, Forbidden) else 401
+                return _challenged(refuse(status, reason_of(error), str(error)))
+        return page()
+
+    def _adapter(self, door: Door, dialect: Dialect, opening: Opening) -> Adapter:
+        """Is there room, can what is asked for be had, and by whom?"""
         backend = self._standing.expect_backend()
         limit = self._config.limits.max_connections
         # Sessions that lost their connection hold work until they are decoded.
         if max(len(self._doors), len(self._sessions)) >= limit:
             raise Overloaded(f"all {limit} connections are taken", RETRY_S)
-        adapter = dialect.open(opening, backend.offer(self._config.stream))
+        adapter = dialect.open(door.opening, backend.offer(self._config.stream))
         if adapter.resume is not None:
+            # Who comes back is never refused for load, and shows the session's own
+            # secret; the token that opened it may have expired.
             self._sessions.resume(adapter.resume)
-        else:  # who comes back is never refused for load
-            asked = adapter.config
-            self._standing.load.admit(asked.audio.channels if asked else 1)
+        else:
+            channels = adapter.config.audio.channels if adapter.config else 1
+            door.account = self._access.admit(opening)
+            door.account.expect_room(channels)
+            self._standing.load.admit(channels)
         return adapter
 
     def _refuse(
@@ -97,7 +126,7 @@ class Admission:
         answer.headers.update(refusal.headers)
         if isinstance(error, Overloaded):
             answer.headers["Retry-After"] = str(ceil(error.retry_after_s))
-        return answer
+        return _challenged(answer)
 
     def _seat(self, door: Door) -> None:
         def leave() -> None:
@@ -112,7 +141,15 @@ class Admission:
         door.lost.append(leave)
 
 
-def _opening(request: Request) -> Opening:
+def _challenged(answer: Response) -> Response:
+    """As RFC 9110 wants it: who lacks a key is told how to show one."""
+    if answer.status_code == HTTPStatus.UNAUTHORIZED:
+        answer.headers["WWW-Authenticate"] = "Bearer"
+    return answer
+
+
+def opening_of(request: Request) -> Opening:
+    """A request as dialects and keys see it."""
     path, _, query = request.path.partition("?")
     offered = ",".join(request.headers.get_all("Sec-WebSocket-Protocol"))
     return Opening(

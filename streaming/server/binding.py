@@ -50,6 +50,7 @@ def cannot_listen(where: ServerConfig, error: OSError) -> OSError:
     return OSError(f"cannot listen on {where.host}:{where.port}: {why}")
 
 
-def url_of(host: str, port: int) -> str:
-    """Where clients connect to: `ws://HOST:PORT`."""
-    return f"ws://{f'[{host}]' if ':' in host else host}:{port}"
+def url_of(where: ServerConfig, port: int) -> str:
+    """Where clients connect to: `ws://HOST:PORT`, or `wss` with a certificate."""
+    scheme = "ws" if where.tls_certificate is None else "wss"
+    return f"{scheme}://{f'[{where.host}]' if ':' in where.host else where.host}:{port}"

@@ -12,6 +12,7 @@ from websockets.typing import Subprotocol
 
 from streaming.config import LimitConfig
 from streaming.protocols.adapter import Dialect
+from streaming.protocols.credentials import public_subprotocols
 from streaming.protocols.native import NATIVE
 from streaming.server.door import Door
 
@@ -47,7 +48,7 @@ def choose_subprotocol(
     """The subprotocol that is agreed on; the library's `select_subprotocol`."""
     match connection:
         case Door(dialect=Dialect(subprotocol=choose)):
-            chosen = choose(tuple(offered))
+            chosen = choose(public_subprotocols(offered))
             return None if chosen is None else Subprotocol(chosen)
         case _:
             return None

@@ -16,6 +16,7 @@ from websockets.protocol import State
 
 from streaming.errors import ProtocolError, TooBig, WavestitchError
 from streaming.protocols.adapter import Adapter, Dialect, Opening
+from streaming.server.access import Account
 from streaming.server.pages import refuse, wrong_method
 
 __all__ = ["Door"]
@@ -36,7 +37,8 @@ class Door(ServerConnection):
 
     Attributes:
         dialect: the dialect of its path; None until that is known.
-        opening: what the client said before its first message.
+        opening: what the client said before its first message, its key left out.
+        account: on which its stream is opened; None before it is let in.
         adapter: speaks it; None where the connection is refused.
         refused: why, for a browser, which cannot read an HTTP refusal.
         last_words: writes an error as messages, once the stream is open.
@@ -47,6 +49,7 @@ class Door(ServerConnection):
         super().__init__(protocol, *args, **kwargs)
         self.dialect: Dialect | None = None
         self.opening = Opening()
+        self.account: Account | None = None
         self.adapter: Adapter | None = None
         self.refused: Exception | None = None
         self.last_words: Callable[[Exception], Sequence[str | bytes]] | None = None

@@ -23,9 +23,10 @@ from websockets.http11 import Request, Response
 from streaming.config import Config, LimitConfig, StreamConfig
 from streaming.core.costs import UNBOUNDED
 from streaming.core.facts import ModelFacts
-from streaming.errors import WavestitchError
+from streaming.errors import ConfigError, WavestitchError
 from streaming.events import GoAway, Ready
 from streaming.protocols.adapter import Adapter, Dialect
+from streaming.server.access import Access, KeyCollector
 from streaming.server.admission import Admission
 from streaming.server.backend import Backend
 from streaming.server.binding import cannot_listen, url_of
@@ -45,6 +46,7 @@ from streaming.server.pages import Pages, Whole, not_found, wrong_method
 from streaming.server.sessions import Identity, Sessions
 from streaming.server.standing import Standing
 from streaming.server.stream import Stream, Surroundings
+from streaming.server.tls import Certificate
 
 __all__ = ["Server"]
 
@@ -70,6 +72,11 @@ class Server:
         clock: seconds, the engine's too.
         mark: what the ids of its sessions begin with.
         whole: what `/readyz` and `/metrics` show where it is one of several.
+        secret: what tokens are signed with, where several processes share it.
+
+    Raises:
+        ConfigError: keys or a certificate that cannot be read, or neither keys nor
+            leave to do without where other machines reach the port.
     """
 
     def __init__(
@@ -79,8 +86,13 @@ class Server:
         clock: Callable[[], float] = time.monotonic,
         mark: str = "",
         whole: Whole | None = None,
+        secret: bytes | None = None,
     ) -> None:
         self.metrics = Metrics()
+        self._access = Access(config, secret)
+        self.metrics.registry.register(KeyCollector(self._access))
+        where = config.server
+        self._certificate = Certificate(where.tls_certificate, where.tls_key)
         self.sessions = Sessions(mark)
         self._config = config
         self._clock = clock
@@ -88,7 +100,9 @@ class Server:
         self._watching: asyncio.Task[None] | None = None
         self._standing = Standing(self.load)
         self._pages = Pages(self._standing, self.metrics, config.stream, whole).paths
-        self._admission = Admission(config, self._standing, self.sessions, self.metrics)
+        self._admission = Admission(
+            config, self._access, self._standing, self.sessions, self.metrics
+        )
         self._hurry = asyncio.Event()
         self._websockets: Websockets | None = None
 
@@ -128,6 +142,7 @@ class Server:
             ping_interval=None,  # connection.py pings, and knows when not to
             max_size=limits.max_message_bytes,
             max_queue=_MAX_QUEUE,
+            **self._certificate.options(limits.handshake_timeout_s),
             logger=_quiet_logger(),
         )
 
@@ -153,8 +168,17 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where clients connect to: `ws://HOST:PORT`."""
-        return url_of(self._config.server.host, self.port)
+        """Where clients connect to: `ws://HOST:PORT`, or `wss`."""
+        return url_of(self._config.server, self.port)
+
+    def reload(self) -> None:
+        """Read keys and certificate again; open streams go on with what they had."""
+        for again in (self._access.reload, self._certificate.reload):
+            try:
+                again()
+            except ConfigError as error:
+                _log.error("not read again, what held holds: %s", error)
+        _log.info("keys and certificate are read again")
 
     def hurry(self) -> None:
         """Let the deadline of the drain be now."""
@@ -218,7 +242,7 @@ class Server:
             return wrong_method(request.method)
         if dialect is not None and isinstance(connection, Door):
             return self._admission.admit(connection, request, dialect)
-        return page() if page is not None else None
+        return None if page is None else self._admission.show(page, path, request)
 
     async def _serve(self, connection: ServerConnection) -> None:
         match connection:
@@ -237,13 +261,14 @@ class Server:
 
     async def _converse(self, door: Door, dialect: Dialect, adapter: Adapter) -> None:
         backend = self._standing.backend
-        if backend is None:
+        if backend is None or door.account is None:
             raise RuntimeError("a stream was let in before the model was warm")
         limits = limits_of(dialect, self._config.limits)
         told = adapter.config is not None
         try:
             greeted = await greet(door, adapter, limits.handshake_timeout_s)
             if not told:  # of how many channels it has
+                door.account.expect_room(greeted.config.audio.channels)
                 self._standing.load.admit(greeted.config.audio.channels)
         except ConnectionClosed:
             return
@@ -269,7 +294,7 @@ class Server:
         self, backend: Backend, door: Door, config: StreamConfig, limits: LimitConfig
     ) -> tuple[Identity, Stream]:
         engine, sessions, dialect = backend.engine, self.sessions, door.dialect
-        if dialect is None:
+        if dialect is None or door.account is None:
             raise RuntimeError("a stream was let in before its dialect was known")
 
         def limit_passes() -> None:
@@ -283,6 +308,7 @@ class Server:
             self._clock,
             lambda error: dialect.refusal(error, door.opening.id),
             limit_passes,
+            door.account,
         )
 
         def make(first: int, on_end: Callable[[], None]) -> Stream:

@@ -35,6 +35,7 @@ from streaming.events import (
     ServerEvent,
 )
 from streaming.protocols.adapter import Refusal, Say
+from streaming.server.access import Account
 from streaming.server.accounts import Accounts
 from streaming.server.alarm import Alarm
 from streaming.server.answers import Answers
@@ -61,6 +62,7 @@ class Surroundings:
         clock: seconds, the engine's too.
         refusal: says an error in the stream's dialect.
         on_budget: called when a stream's budget has changed, or it has ended.
+        account: on which it sends its audio.
     """
 
     engine: Inference
@@ -69,6 +71,7 @@ class Surroundings:
     clock: Callable[[], float]
     refusal: Callable[[Exception], Refusal]
     on_budget: Callable[[], None]
+    account: Account
 
 
 class Stream:
@@ -108,6 +111,7 @@ class Stream:
         self._alarm = Alarm(self._tick)
         self._roomy = asyncio.Event()
         self._roomy.set()
+        around.account.enter(self.channels)
         self._arm()
 
     # --- from the connection -----------------------------------------------
@@ -144,9 +148,9 @@ class Stream:
         self._active_at = now
         match event:
             case Audio():
-                self._arrivals.add(len(event.data), now)
-                if self._arrivals.seconds > self._around.limits.max_stream_s:
-                    self._overstay()
+                if (error := self._beyond(len(event.data), now)) is not None:
+                    refusal = self._around.refusal(error)
+                    self.finish(refusal.close, refusal.code, error)
                     return
             case Flush():
                 self._answers.owe(Flushed)
@@ -292,10 +296,15 @@ class Stream:
         now = self._around.clock()
         self._step(lambda: self._session.abandon(now))
 
-    def _overstay(self) -> None:
+    def _beyond(self, size: int, now: float) -> WavestitchError | None:
+        """Count audio that came; not None: it is more than may come."""
+        before = self._arrivals.seconds
+        self._arrivals.add(size, now)
         longest = self._around.limits.max_stream_s
-        error = TooBig(f"a stream may last {longest:g} s: go on in a new one")
-        self.finish(self._around.refusal(error).close, "too_big", error)
+        if self._arrivals.seconds > longest:
+            return TooBig(f"a stream may last {longest:g} s: go on in a new one")
+        come = self._arrivals.seconds - before
+        return self._around.account.spend(come * self.channels)
 
     def _break(self, error: Exception) -> None:
         """A bug in our own code: this session can only be cut off."""
@@ -310,6 +319,7 @@ class Stream:
         for number in self._numbers:  # what a model keeps of it goes, whatever ended it
             self._around.engine.cancel(Cancel(number, None))
         self._accounts.close()
+        self._around.account.leave(self.channels)
         self._roomy.set()
         self.outbox.close(*self._close)
         self._alarm.stop()

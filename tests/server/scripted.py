@@ -280,6 +280,11 @@ class Stage:
     def address(self):
         return ("127.0.0.1", self.server.port)
 
+    @property
+    def origin(self):
+        """Of a page of the server's own."""
+        return self.server.url.replace("ws", "http", 1)
+
     def connect(self, query="", **options):
         options.setdefault("compression", None)
         return connect(f"{self.server.url}/v1/stream{query}", **options)

@@ -174,7 +174,7 @@ async def test_a_bad_parameter_is_answered_400_and_named():
 async def test_a_browser_is_let_in_to_be_told_and_closed():
     async with (
         staged() as stage,
-        stage.connect("?channels=9", origin="http://x") as client,
+        stage.connect("?channels=9", origin=stage.origin) as client,
     ):
         said = json.loads(await client.recv())
         with pytest.raises(ConnectionClosed):
@@ -193,7 +193,7 @@ async def test_one_connection_too_many_is_refused_until_one_ends():
         await first.recv()
         await second.recv()
         status, headers, body = await refused(stage)
-        async with stage.connect(origin="http://x") as browser:
+        async with stage.connect(origin=stage.origin) as browser:
             said = json.loads(await browser.recv())
             await browser.wait_closed()
         await second.send('{"type":"finish"}')

@@ -105,7 +105,7 @@ async def test_on_the_last_rung_new_streams_are_refused_and_those_open_go_on():
         await to(stage, clock, 5)
         with pytest.raises(InvalidStatus) as refused:
             await stage.connect()
-        async with stage.connect(origin="http://page") as page:
+        async with stage.connect(origin=stage.origin) as page:
             told = json.loads(await page.recv())
             await page.wait_closed()
         ready = await get(stage, "/readyz")

@@ -178,7 +178,7 @@ async def test_a_drain_lets_streams_finish_and_refuses_new_ones():
         await hear(client, "ack")
         drain = asyncio.create_task(stage.server.drain())
         goaway = (await hear(client, "goaway"))[-1]
-        async with stage.connect(origin="http://x") as late:
+        async with stage.connect(origin=stage.origin) as late:
             refused = json.loads(await late.recv())
             await late.wait_closed()
         assert not drain.done()

@@ -41,8 +41,9 @@ from streaming.tools.capacity import (
     foretold,
     measure_capacity,
 )
-from streaming.tools.crowd import Hall, Outcome, open_hall
+from streaming.tools.crowd import Hall, open_hall
 from streaming.tools.machine import cores
+from streaming.tools.outcome import Outcome
 from streaming.tools.paced import PacedHall
 
 __all__ = ["main", "redundancy"]

@@ -181,7 +181,7 @@ def _about(
 def _row(found: Capacity, bare: float) -> dict[str, Any]:
     from dataclasses import asdict  # noqa: PLC0415
 
-    from streaming.tools.crowd import Outcome  # noqa: PLC0415
+    from streaming.tools.outcome import Outcome  # noqa: PLC0415
 
     best = found.outcome or Outcome(0)
     return {

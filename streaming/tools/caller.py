@@ -35,7 +35,7 @@ __all__ = ["Caller", "Heard", "Speech"]
 
 @dataclass(slots=True)
 class Heard:
-    """What all callers of a crowd heard; see `crowd.Outcome` for the names.
+    """What all callers of a crowd heard; see `outcome.Outcome` for the names.
 
     Attributes:
         rate: samples a second.

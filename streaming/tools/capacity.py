@@ -20,7 +20,8 @@ from streaming.core.ladder import LADDER
 from streaming.core.windows import WindowShape
 from streaming.events import Pass, Samples
 from streaming.models.model import Model
-from streaming.tools.crowd import Crowd, Hall, Outcome
+from streaming.tools.crowd import Hall
+from streaming.tools.outcome import Crowd, Outcome
 from streaming.tools.talk import Talk, demo_phrases
 
 __all__ = [

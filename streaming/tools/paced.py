@@ -22,8 +22,9 @@ from streaming.core.windows import WindowShape
 from streaming.engine import Answer, EngineStats, Failed
 from streaming.errors import ModelError
 from streaming.events import Cancel, Job, Pass, Samples
-from streaming.tools.crowd import Crowd, Hall, Outcome
+from streaming.tools.crowd import Hall
 from streaming.tools.machine import BusyWatch
+from streaming.tools.outcome import Crowd, Outcome
 from streaming.tools.playing import Ran
 from streaming.tools.spoken import SOUND_S, Line, Spoken, utterances
 from streaming.tools.talk import Talk

@@ -21,7 +21,7 @@ from benchmarks.shapes import SHAPES, shape_of
 from streaming.config import BUNDLED_MODEL, ModelConfig
 from streaming.events import Pass
 from streaming.models.loading import load_model
-from streaming.tools.crowd import Outcome
+from streaming.tools.outcome import Outcome
 from streaming.tools.playing import Ran
 from tests.checkpoints import noise
 

@@ -27,7 +27,8 @@ from streaming.tools.capacity import (
     greatest,
     measure_capacity,
 )
-from streaming.tools.crowd import Crowd, Outcome, open_hall
+from streaming.tools.crowd import open_hall
+from streaming.tools.outcome import Crowd, Outcome
 from streaming.tools.talk import Talk, demo_phrases
 
 RATE = 16_000

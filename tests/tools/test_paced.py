@@ -20,7 +20,8 @@ from streaming.models.model import Windowed
 from streaming.numeric.geometry import Geometry
 from streaming.numeric.vocabulary import Vocabulary
 from streaming.tools.capacity import failings, measure_capacity
-from streaming.tools.crowd import Crowd, open_hall
+from streaming.tools.crowd import open_hall
+from streaming.tools.outcome import Crowd
 from streaming.tools.paced import PacedHall
 from streaming.tools.talk import Talk, demo_phrases
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from streaming.config.bounds import within
@@ -213,8 +214,9 @@ class AccessConfig:
         if self.allow_anyone and (self.keys or self.keys_file is not None):
             raise ConfigError("allow_anyone and keys exclude each other: set one")
         for origin in self.origins:
-            scheme, _, rest = origin.partition("://")
-            if origin not in ("*", "null") and not (scheme and rest.strip("/") == rest):
+            if not re.fullmatch(
+                r"\*|null|[a-z][a-z0-9+.-]*://[^/?#\s]+", origin, re.IGNORECASE
+            ):
                 raise ConfigError(
                     "origins must be like https://captions.example.com, or *, "
                     f"got {origin!r}"

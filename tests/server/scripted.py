@@ -10,7 +10,13 @@ from contextlib import asynccontextmanager
 import numpy as np
 from websockets.asyncio.client import connect
 
-from streaming.config import Config, LimitConfig, ServerConfig, StreamConfig
+from streaming.config import (
+    AccessConfig,
+    Config,
+    LimitConfig,
+    ServerConfig,
+    StreamConfig,
+)
 from streaming.core.facts import ModelFacts
 from streaming.core.ladder import Strain
 from streaming.core.tally import EngineStats
@@ -296,10 +302,19 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged(*, warm=True, clock=time.monotonic, **limits):
+async def staged(
+    *,
+    warm=True,
+    clock=time.monotonic,
+    access=AccessConfig(),  # noqa: B008  frozen
+    server=ServerConfig(port=0),  # noqa: B008
+    secret=None,
+    **limits,
+):
     """A server on a free port of this machine; limits as in `LimitConfig`."""
-    config = Config(server=ServerConfig(port=0), limits=LimitConfig(**limits))
-    server, engine, sessions = Server(config, clock=clock), ScriptedEngine(), []
+    config = Config(server=server, access=access, limits=LimitConfig(**limits))
+    server = Server(config, clock=clock, secret=secret)
+    engine, sessions = ScriptedEngine(), []
 
     def open_session(stream: StreamConfig, first: int, limit: int):
         sessions.append(ScriptedSession(stream, first, limit))

@@ -25,7 +25,13 @@ from streaming.errors import BadRequest, ConfigError
 from streaming.events import Configure
 from streaming.protocols.adapter import Offer, Resume
 
-__all__ = ["PARAMETERS", "parse_configure", "parse_query", "shown"]
+__all__ = [
+    "PARAMETERS",
+    "offered_language",
+    "parse_configure",
+    "parse_query",
+    "shown",
+]
 
 Reader: TypeAlias = Callable[[str, str], Any]
 
@@ -126,7 +132,7 @@ def parse_query(query: str, offer: Offer) -> tuple[StreamConfig, Resume | None]:
             audio=_replaced(base.audio, asked),
             gate=_replaced(base.gate, asked),
             decoder=_replaced(base.decoder, asked),
-            language=_language(asked.get("language"), offer.languages),
+            language=offered_language(asked.get("language"), offer.languages),
             partials=asked.get("partials", base.partials),
             words=asked.get("words", base.words),
             budget_ms=asked.get("budget_ms", max(base.budget_ms, smallest)),
@@ -164,7 +170,7 @@ def _replaced(section: _Section, asked: dict[str, Any]) -> Any:
     return replace(section, **{k: v for k, v in asked.items() if k in names})
 
 
-def _language(tag: str | None, offered: tuple[str, ...]) -> str | None:
+def offered_language(tag: str | None, offered: tuple[str, ...]) -> str | None:
     """The offered tag that fits best, as RFC 4647 looks one up: en-GB takes en."""
     if tag is None:
         return None

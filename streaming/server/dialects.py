@@ -13,7 +13,9 @@ from websockets.typing import Subprotocol
 from streaming.config import LimitConfig
 from streaming.protocols.adapter import Dialect
 from streaming.protocols.credentials import public_subprotocols
+from streaming.protocols.deepgram import DEEPGRAM
 from streaming.protocols.native import NATIVE
+from streaming.protocols.vosk import VOSK
 from streaming.server.door import Door
 
 __all__ = [
@@ -24,7 +26,7 @@ __all__ = [
     "limits_of",
 ]
 
-DIALECTS: tuple[Dialect, ...] = (NATIVE,)
+DIALECTS: tuple[Dialect, ...] = (NATIVE, VOSK, DEEPGRAM)
 
 
 def dialect_at(path: str) -> Dialect | None:

@@ -8,73 +8,32 @@ model says. Nothing here waits: an hour passes in seconds.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from heapq import heappop, heappush
 from math import inf
 from random import Random
 
-import numpy as np
-
 from benchmarks.hours import Found, Machine, Talk
+from benchmarks.voices import GEOMETRY, Call, Utterance
+from streaming.core.costs import Measured
 from streaming.core.ladder import Ladder
-from streaming.core.pacing import Pacer
 from streaming.core.schedule import Batching, Schedule
 from streaming.core.strain import StrainGauge
 from streaming.errors import Overloaded
-from streaming.events import Job, Pass, Window
-from streaming.numeric.geometry import Geometry
+from streaming.events import Job, Pass
 
 __all__ = ["simulate"]
 
-_GEOMETRY = Geometry()
-_RATE = _GEOMETRY.sample_rate
-_STRIDE = _GEOMETRY.stride
-_SILENCE = np.zeros(120 * _RATE, np.float32)  # as long as an utterance may be
 _TICK_S = 0.2  # how often a server looks at the ladder
 _QUEUE_S = 60.0
 _AFTER_S = 60.0  # the ladder is watched for so long after the last final
 
 
-@dataclass(slots=True, eq=False)
-class _Utterance:
-    """What its final waits for.
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """A pass, and how long it takes."""
 
-    Attributes:
-        end: when its last sample arrives.
-        due: bound of its final.
-        windows: all are done.
-        full: the full pass that is asked for and not answered.
-        made_full: it was answered with rows.
-    """
-
-    end: float
-    due: float
-    windows: bool = False
-    full: Job | None = None
-    made_full: bool = False
-
-
-@dataclass(slots=True, eq=False)
-class _Call:
-    """One caller, speaking or silent."""
-
-    number: int
-    until: float
-    pacer: Pacer
-    at: int = 0  # samples of speech before this utterance
-    start: float = inf  # of the utterance
-    length: int = 0
-    sent: int = 0
-    serial: int = -1
-    utterance: _Utterance | None = None
-    speculated: bool = False
-
-
-@cache
-def _window(left: int, start: int, hop: int, right: int, last: bool) -> Window:
-    # One for all streams: what is in it does not matter here, only how long it is.
-    length = left + hop + right
-    return Window(_SILENCE[:length], start, left, hop, right, last)
+    jobs: tuple[Job, ...]
+    measured: Measured
 
 
 class _Simulation:
@@ -87,7 +46,7 @@ class _Simulation:
         self._dice = Random(talk.seed)
         self._ladder = ladder
         self._schedule = Schedule(
-            Batching(_GEOMETRY, machine.max_batch, pads=True),
+            Batching(GEOMETRY, machine.max_batch, pads=True),
             machine.costs,
             workers=machine.workers,
             queue_s=_QUEUE_S,
@@ -100,8 +59,8 @@ class _Simulation:
         self._number = 0
         self._hops = 1
         self._order = 0
-        self._events: list[tuple[float, int, _Call | tuple[Job, ...] | None]] = []
-        self._waited: dict[Job, _Utterance] = {}  # last windows and full passes
+        self._events: list[tuple[float, int, Call | _Done | None]] = []
+        self._waited: dict[Job, Utterance] = {}  # last windows and full passes
 
     # --- time ----------------------------------------------------------------
 
@@ -116,7 +75,7 @@ class _Simulation:
                 self._judge(tick)
                 tick += _TICK_S
             match event:
-                case _Call():
+                case Call():
                     self._speak(event, now)
                 case None:
                     self._ring(now)
@@ -130,7 +89,7 @@ class _Simulation:
         found.owed = len({id(each) for each in self._waited.values()})
         return found
 
-    def _at(self, when: float, event: _Call | tuple[Job, ...] | None) -> None:
+    def _at(self, when: float, event: Call | _Done | None) -> None:
         self._order += 1
         heappush(self._events, (when, self._order, event))
 
@@ -165,7 +124,7 @@ class _Simulation:
         found.most_open = max(found.most_open, self._open)
         self._number += 1
         until = now + self._dice.expovariate(1 / talk.call_s)
-        call = _Call(self._number, until, Pacer(_RATE, talk.budget_s))
+        call = Call(self._number, talk, until)
         # Somewhere in a silence, or in the midst of words.
         wait = self._dice.expovariate(1 / max(self._silence_s, 0.1))
         self._silent(call, now, wait)
@@ -174,82 +133,39 @@ class _Simulation:
     def _silence_s(self) -> float:
         return self._talk.utterance_s * (1 - self._talk.duty) / self._talk.duty
 
-    def _silent(self, call: _Call, now: float, seconds: float) -> None:
+    def _silent(self, call: Call, now: float, seconds: float) -> None:
         start = now + seconds
         if start >= call.until:
             self._open -= 1
             return
-        talk = self._talk
-        spoken_s = self._dice.expovariate(1 / talk.utterance_s)
-        spoken_s = min(max(spoken_s, talk.hangover_s + 0.2), talk.longest_s)
-        call.start, call.serial, call.sent = start, call.serial + 1, 0
-        call.length = int(spoken_s * _RATE) // _STRIDE * _STRIDE
-        call.speculated = False
-        call.utterance = None
-        self._at(self._next(call), call)
+        call.begin(start, self._dice.expovariate(1 / self._talk.utterance_s))
+        self._at(call.next_at(self._hops), call)
 
-    def _next(self, call: _Call) -> float:
-        """When enough has arrived for a window, a full pass, or the end."""
-        shape = self._talk.shape
-        wanted = call.sent + self._hops * shape.hop + shape.right
-        if not call.speculated:
-            wanted = min(wanted, self._pause(call))
-        return call.start + min(wanted, call.length) / _RATE
-
-    def _pause(self, call: _Call) -> int:
-        talk = self._talk
-        return call.length - int((talk.hangover_s - talk.speculate_s) * _RATE)
-
-    def _speak(self, call: _Call, now: float) -> None:
-        shape, hop = self._talk.shape, self._hops * self._talk.shape.hop
-        heard = round((now - call.start) * _RATE)
-        while call.sent + hop + shape.right <= min(heard, call.length - 1):
-            self._window(call, hop, shape.right, now)
-        if not call.speculated and heard >= self._pause(call):
-            call.speculated = True
-            self._full(call, now)
-        if heard < call.length:
-            self._at(self._next(call), call)
+    def _speak(self, call: Call, now: float) -> None:
+        for window in call.windows(self._hops, now):
+            self._schedule.add(window)
+        full = call.pause(now)
+        if full is not None and call.utterance is not None:
+            self._ask_full(full, call.utterance)
+        end = call.end(now)
+        if end is None:
+            self._at(call.next_at(self._hops), call)
             return
-        last = self._window(call, call.length - call.sent, 0, now, last=True)
-        utterance = call.utterance or _Utterance(now, 0.0)
-        utterance.end = now
-        utterance.due = max(utterance.due, last.deadline)
+        last, utterance = end
+        self._schedule.add(last)
         self._waited[last] = utterance
-        call.at += call.length
         pause = self._silence_s
         self._silent(call, now, self._dice.expovariate(1 / pause) if pause else 0.0)
 
-    def _window(
-        self, call: _Call, hop: int, right: int, now: float, *, last: bool = False
-    ) -> Job:
-        left = min(self._talk.shape.left, call.sent)
-        window = _window(left, call.sent, hop, right, last)
-        due = call.pacer.window(window, call.at, now)
-        job = Job(
-            call.number, call.serial, window, Pass.STITCHED, due, self._talk.budget_s
-        )
-        call.sent += hop
-        self._schedule.add(job)
-        return job
-
-    def _full(self, call: _Call, now: float) -> None:
-        """Begun in the pause that will end the utterance."""
-        talk = self._talk
-        wait_s = talk.hangover_s - talk.speculate_s
-        due = call.pacer.full_pass(now, wait_s)
-        call.utterance = _Utterance(now + wait_s, due)
+    def _ask_full(self, full: Job, utterance: Utterance) -> None:
         if not self._ladder.rung.full_passes:
             return
-        window = _window(0, 0, self._pause(call), 0, True)
-        budget_s = wait_s + talk.budget_s
-        job = Job(call.number, call.serial, window, Pass.FULL, due, budget_s)
         try:
-            self._schedule.add(job)
+            self._schedule.add(full)
         except Overloaded:
             return
-        call.utterance.full = job
-        self._waited[job] = call.utterance
+        utterance.full = full
+        self._waited[full] = utterance
 
     # --- workers -----------------------------------------------------------------
 
@@ -270,10 +186,12 @@ class _Simulation:
             if now < self._talk.seconds:
                 worker_s = self._talk.seconds * machine.workers
                 self.found.utilisation += seconds / worker_s
-            self._at(now + seconds, jobs)
+            self._at(now + seconds, _Done(jobs, Measured(longest, len(jobs), seconds)))
 
-    def _ended(self, jobs: tuple[Job, ...], now: float) -> None:
+    def _ended(self, done: _Done, now: float) -> None:
         found, sent = self.found, self._ladder.rung.partial_every_s < inf
+        jobs, schedule = done.jobs, self._schedule
+        schedule.costs = schedule.costs.observed(jobs[0].kind, done.measured)
         self._idle += 1
         self._schedule.done(jobs)
         self._strain.ended(jobs, now)
@@ -296,7 +214,7 @@ class _Simulation:
         utterance.full, utterance.made_full = None, rows
         self._finish(utterance, now)
 
-    def _finish(self, utterance: _Utterance, now: float) -> None:
+    def _finish(self, utterance: Utterance, now: float) -> None:
         if not utterance.windows or utterance.full is not None:
             return
         late = now > utterance.due + 1e-9

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
-from math import ceil, floor, inf, sqrt
+from functools import lru_cache
+from itertools import combinations, pairwise
+from math import floor, inf, sqrt
 from statistics import median
 
 import numpy as np
@@ -33,6 +34,12 @@ _WEIGHT = 0.02
 _MOST = 10.0  # one pass counts as at most this many times as slow or as fast
 # A fuller batch makes everybody in it wait: one within this of the best will do.
 _NEAR = 0.05
+# One pass in so many may take longer than `surely`. What does raises the spread by
+# this share of itself, and the others lower it by as much together, so that one
+# hiccup means little and a machine that became restless is believed within a dozen.
+_SURE = 200
+_RAISE = 0.3
+_LEAST_SPREAD = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +53,12 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """`factor * (fixed + batch * (window + linear * n + square * n^2))` seconds a pass.
+    """`factor * gain * (fixed + batch * (window + linear * n + square * n^2))`.
 
-    The linear term is the convolutions and the feed-forward layers, the square
-    term attention, the term of each window what its state costs, the fixed one what
-    a batch shares. None is negative, so a longer pass never costs less.
+    In seconds a pass. The linear term is the convolutions and the feed-forward
+    layers, the square term attention, the term of each window what its state costs,
+    the fixed one what a batch shares. None is negative, so a longer pass never costs
+    less.
 
     Attributes:
         fixed_s: seconds of any pass.
@@ -58,6 +66,9 @@ class Costs:
         square_s: seconds a sample squared.
         factor: how much slower than measured passes are now.
         window_s: seconds a window, however long.
+        gains: `(batch, gain)` of the sizes measured, rising: by how much the terms
+            fall short there. Devices do not go by a straight line.
+        spread: all but one pass in 200 take at most so many times what is expected.
     """
 
     fixed_s: float = 0.0
@@ -65,6 +76,8 @@ class Costs:
     square_s: float = 0.0
     factor: float = 1.0
     window_s: float = 0.0
+    gains: tuple[tuple[int, float], ...] = ()
+    spread: float = 1.0
 
     @classmethod
     def fit(cls, measured: Sequence[Measured]) -> Costs:
@@ -94,11 +107,25 @@ class Costs:
                     best = np.zeros(_TERMS)
                     best[list(chosen)] = found
         fixed, window, linear, square = (float(term) for term in best / scale)
-        return cls(fixed, linear, square, window_s=window)
+        line = cls(fixed, linear, square, window_s=window)
+        gains: defaultdict[int, list[float]] = defaultdict(list)
+        for (samples, batch), times in alike.items():
+            expected = line.seconds(samples, batch)
+            took = max(median(times), 1e-9)
+            gains[batch].append(took / expected if expected > 0 else 1.0)
+        found = replace(
+            line, gains=tuple((size, median(gains[size])) for size in sorted(gains))
+        )
+        return replace(found, spread=found._spread_of(measured))
 
     def seconds(self, samples: int, batch: int = 1) -> float:
         """Return how long a pass over `batch` windows of `samples` takes."""
-        return self.factor * (self.fixed_s + batch * self._each(samples))
+        line_s = self.fixed_s + batch * self._each(samples)
+        return self.factor * self._gain(batch) * line_s
+
+    def surely(self, samples: int, batch: int = 1) -> float:
+        """Return how long such a pass takes at most, but for one in 200."""
+        return self.spread * self.seconds(samples, batch)
 
     def longest(self, seconds: float) -> int:
         """Return the most samples that one pass does in `seconds`.
@@ -106,7 +133,7 @@ class Costs:
         0 where even an empty pass takes longer, `UNBOUNDED` where length costs
         nothing.
         """
-        left = seconds / self.factor - self.fixed_s - self.window_s
+        left = seconds / (self.factor * self._gain(1)) - self.fixed_s - self.window_s
         if left <= 0:
             return 0
         if left == inf:
@@ -116,34 +143,73 @@ class Costs:
         else:
             root = sqrt(self.linear_s**2 + 4 * self.square_s * left)
             # The other form of the root, which does not cancel for a small square.
-            most = 2 * left / (self.linear_s + root)
+            rising = self.linear_s + root
+            most = 2 * left / rising if rising else UNBOUNDED
         return floor(min(most, UNBOUNDED))
 
     def batch(self, samples: int, most: int) -> int:
         """Return how many windows of `samples` are worth one pass.
 
-        As few as possible with which a window takes as little time as in a pass of
-        `most`, or nearly: 1 where windows share nothing, as on a CPU.
+        As few as possible with which a window takes as little time as it can in a
+        pass of up to `most`, or nearly: 1 where windows share nothing, as on a CPU.
+        Sizes larger than any that was measured are not chosen.
         """
-        each = self._each(samples)
-        near = (1 + _NEAR) * (self.fixed_s / most + each)
-        if near <= each:  # nothing was measured, so that nothing is known
-            return most
-        return min(most, max(1, ceil(self.fixed_s / (near - each) - 1e-9)))
+        if self.gains:
+            most = min(most, self.gains[-1][0])
+        return _worth(replace(self, factor=1.0, spread=1.0), samples, most)
 
     def observed(self, done: Measured) -> Costs:
         """Return the costs after a pass that took `done.seconds`."""
-        expected = replace(self, factor=1.0).seconds(done.samples, done.batch)
-        if expected <= 0:
+        usual_s = self.seconds(done.samples, done.batch) / self.factor
+        if usual_s <= 0:
             return self
-        ratio = min(
-            max(done.seconds / expected, self.factor / _MOST), self.factor * _MOST
+        taken = min(
+            max(done.seconds / usual_s, self.factor / _MOST), self.factor * _MOST
         )
-        return replace(self, factor=self.factor + _WEIGHT * (ratio - self.factor))
+        over = taken > self.factor * self.spread
+        step = 1 + _RAISE if over else 1 - _RAISE / (_SURE - 1)
+        return replace(
+            self,
+            factor=self.factor + _WEIGHT * (taken - self.factor),
+            spread=_spread(step * (self.spread - 1)),
+        )
+
+    def _gain(self, batch: int) -> float:
+        """Of a size between two measured ones what lies between."""
+        if not self.gains:
+            return 1.0
+        for (low, gain), (high, next_gain) in pairwise(self.gains):
+            if batch < high:
+                part = max(0, batch - low) / (high - low)
+                return gain + part * (next_gain - gain)
+        return self.gains[-1][1]
+
+    def _spread_of(self, measured: Sequence[Measured]) -> float:
+        """What a pass in ten took more: observing finds the one in 200."""
+        ratios = sorted(
+            each.seconds / max(self.seconds(each.samples, each.batch), 1e-9)
+            for each in measured
+        )
+        return _spread(ratios[(len(ratios) * 9) // 10] - 1)
 
     def _each(self, samples: int) -> float:
         """Seconds of one window beside what its batch shares, as measured."""
         return self.window_s + self.linear_s * samples + self.square_s * samples**2
+
+
+@lru_cache(maxsize=4_096)
+def _worth(costs: Costs, samples: int, most: int) -> int:
+    """The smallest batch with which a window costs nearly as little as it can."""
+    each = [costs.seconds(samples, size) / size for size in range(1, most + 1)]
+    least = min(each)
+    if least <= 0:  # nothing was measured, so that nothing is known
+        return most
+    near = (1 + _NEAR) * least * (1 + 1e-9)
+    return next(size for size, seconds in enumerate(each, 1) if seconds <= near)
+
+
+def _spread(excess: float) -> float:
+    return 1 + min(max(excess, _LEAST_SPREAD), _MOST - 1)
 
 
 def _told_apart(lengths: Sequence[int], batches: Sequence[int]) -> list[int]:

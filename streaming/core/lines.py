@@ -2,20 +2,23 @@
 
 A stream's windows stand in a line, and at most one of them runs. The first of
 each line that runs nothing is ready, and ready windows are kept by bucket, since
-only windows of one bucket share a pass. Knows no clock, no cost and no full pass.
+windows of one bucket share a pass unpadded. Knows no clock, no cost, no full pass.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush, heapreplace
 from itertools import count
+from typing import TypeAlias
 
 from streaming.events import Job
 
 __all__ = ["Lines"]
+
+_Heap: TypeAlias = list[tuple[float, int, Job]]  # deadline, order, job
 
 
 @dataclass(slots=True)
@@ -30,7 +33,7 @@ class Lines:
     """Windows that wait and run.
 
     Args:
-        bucket: samples of a window to the bucket it shares passes with.
+        bucket: of a window of so many samples; rises with them.
 
     Attributes:
         jobs: windows that wait.
@@ -43,9 +46,8 @@ class Lines:
         self._bucket = bucket
         self._order = count()
         self._lines: dict[int, _Line] = {}
-        # By bucket: (deadline, order, job). An entry whose job is no longer ready
-        # stays until it surfaces.
-        self._ready: dict[int, list[tuple[float, int, Job]]] = {}
+        # By bucket. An entry whose job is no longer ready stays until it surfaces.
+        self._ready: dict[int, _Heap] = {}
 
     def add(self, job: Job) -> None:
         """Put a window at the end of its stream's line."""
@@ -59,27 +61,45 @@ class Lines:
         """When the next window of each stream is due, those that may run; rising."""
         return sorted(
             deadline
-            for heap in self._buckets()
+            for heap in self._buckets().values()
             for deadline, _, job in heap
             if self._is_ready(job)
         )
 
     def first(self) -> Job | None:
         """The most urgent ready window, the longest ready one among equals."""
-        tops = [heap[0] for heap in self._buckets()]
+        tops = [heap[0] for heap in self._buckets().values()]
         return min(tops)[2] if tops else None
 
-    def like(self, job: Job) -> Iterator[Job]:
-        """The ready windows that may share a pass with `job`, most urgent first.
+    def beside(self, first: Job) -> Iterator[Job]:
+        """The ready windows that may share a pass with `first`, which has started.
 
-        Each is the caller's to `start`; a next one is asked for only then.
+        Those of its own bucket come first, then the others, each by deadline. Each is
+        the caller's to `start` before the next is asked for; of the bucket of one
+        that was left no more come.
         """
-        heap = self._ready[self._bucket(len(job.window.samples))]
-        while heap:
-            entry = heap[0]
-            if self._is_ready(entry[2]):
-                yield entry[2]
-            heappop(heap)
+        own = self._bucket(len(first.window.samples))
+        heaps = dict(self._buckets())
+        buckets = [heaps.pop(own)] if own in heaps else []
+        for tops in (buckets, list(heaps.values())):
+            heapify(by_top := [(heap[0], heap) for heap in tops])
+            while by_top:
+                (_, _, job), heap = by_top[0]
+                yield job
+                if not self._is_ready(job) and self._has_ready(heap):
+                    heapreplace(by_top, (heap[0], heap))
+                else:
+                    heappop(by_top)
+
+    def no_longer(self, samples: int) -> int:
+        """About how many ready windows are of `samples` or fewer."""
+        most = self._bucket(samples)
+        return sum(len(heap) for bucket, heap in self._ready.items() if bucket <= most)
+
+    @property
+    def ready(self) -> int:
+        """About how many windows may run now."""
+        return sum(map(len, self._ready.values()))
 
     def start(self, job: Job) -> None:
         """A ready window runs from now on."""
@@ -139,14 +159,18 @@ class Lines:
                 samples += job.window.hop
         return samples
 
-    def _buckets(self) -> Iterable[list[tuple[float, int, Job]]]:
+    def _buckets(self) -> dict[int, _Heap]:
         """The ready windows by bucket, each with a ready one on top."""
         for bucket, heap in list(self._ready.items()):
-            while heap and not self._is_ready(heap[0][2]):
-                heappop(heap)
-            if not heap:
+            if not self._has_ready(heap):
                 del self._ready[bucket]
-        return self._ready.values()
+        return self._ready
+
+    def _has_ready(self, heap: _Heap) -> bool:
+        """Whether there is one, and then it is on top."""
+        while heap and not self._is_ready(heap[0][2]):
+            heappop(heap)
+        return bool(heap)
 
     def _is_ready(self, job: Job) -> bool:
         line = self._lines.get(job.stream)

@@ -6,50 +6,18 @@ is, only what its passes cost and which may share one. Time is an argument.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from heapq import heappop, heappush
-from itertools import count
+from collections.abc import Iterable, Sequence
 from math import inf
 from typing import assert_never
 
+from streaming.core.batching import Batching, Passes
 from streaming.core.costs import CostModel
+from streaming.core.fulls import Fulls
 from streaming.core.lines import Lines
 from streaming.errors import Overloaded
 from streaming.events import Cancel, Job, Pass
-from streaming.numeric.geometry import Geometry
 
 __all__ = ["Batching", "Schedule"]
-
-
-@dataclass(frozen=True, slots=True)
-class Batching:
-    """Which passes may share a batch.
-
-    Attributes:
-        geometry: what a window is padded to.
-        max_batch: most windows in one pass; 1 where batches gain nothing.
-        pads: windows of unequal length may share a batch.
-    """
-
-    geometry: Geometry
-    max_batch: int = 1
-    pads: bool = False
-
-    def bucket(self, samples: int) -> int:
-        """The bucket of a window of `samples`; equal buckets may share a batch.
-
-        Where windows of unequal length may, there are four buckets to each
-        doubling, so that padding adds a quarter at most; otherwise there is one
-        for each number of rows.
-        """
-        if self.max_batch == 1:
-            return 0
-        steps = self.geometry.steps(samples)
-        if self.pads and steps > 4:
-            grain = 1 << (steps.bit_length() - 3)
-            return -(-steps // grain) * grain
-        return steps
 
 
 class Schedule:
@@ -60,16 +28,16 @@ class Schedule:
     - Windows of a stream are taken in the order they were added, one at a time;
       among streams the earliest deadline goes first, then the one that waited
       longest. `take` never holds back a window that may run.
-    - A full pass gives way to windows as long as it can still be done in time
-      after the next one; from then on it goes by its deadline, but never so that
-      the most urgent window would be late for it. One that cannot be done in time
-      any more, or would take longer than `longest_s`, is never begun: `give_up`
-      hands it back, and whoever asked for it makes do with the stitched windows.
-      So each full pass has an answer by its deadline.
+    - A full pass gives way to windows as long as it, and those that wait to share
+      its pass, can still be done in time after the next one; from then on it goes by
+      its deadline, but never so that any stream's next window would be late for it.
+      One that cannot be done in time any more, or would take longer than
+      `longest_s`, is never begun: `give_up` hands it back, and whoever asked for it
+      makes do with the stitched windows. "In time" is by what passes surely take, as
+      their times are spread, so each full pass has an answer by its deadline.
     - With more than one worker, one is kept free of full passes.
-    - A batch is filled from the bucket of its first job, by deadline, up to
-      `longest_s` and as long as each window in it takes less time than in a smaller
-      one; windows and full passes do not mix.
+    - A batch is filled by deadline, up to `longest_s`, with those that pay to share
+      one (core/batching.py); windows and full passes do not mix.
     - Past `queue_s` seconds of late windows `admit` refuses new streams, and past
       as many of waiting full passes, for each that one pass may hold, `add` refuses
       one more. Windows are
@@ -86,9 +54,6 @@ class Schedule:
 
     `costs` may be replaced at any time, and so may `longest_s`: half the smallest
     active budget, since inference cannot be interrupted.
-
-    Attributes:
-        full_passes: whether any may be begun; False has `give_up` return them all.
     """
 
     def __init__(
@@ -100,49 +65,42 @@ class Schedule:
         spare: int = 1,
         queue_s: float = inf,
     ) -> None:
-        self.full_passes = True
-        self._costs = costs
-        self._longest_s = inf
-        self._batching = batching
+        self._passes = Passes(batching, costs)
         self._workers = workers
-        self._most_full = max(1, workers - spare)
         self._queue_s = queue_s
         self._windows = Lines(batching.bucket)
-        self._full: dict[Job, None] = {}  # a set that keeps its order
-        self._full_samples = 0
-        self._running_full: set[Job] = set()
-        self._full_passes = 0
-        self._by_deadline: list[tuple[float, int, Job]] = []  # full ones, gone ones too
-        self._order = count()
-        self._look_again()
+        self._fulls = Fulls(self._passes, max(1, workers - spare))
 
     # --- what may change -----------------------------------------------------
 
     @property
     def costs(self) -> CostModel:
         """Seconds that a pass takes."""
-        return self._costs
+        return self._passes.costs
 
     @costs.setter
     def costs(self, costs: CostModel) -> None:
-        self._costs = costs
-        self._look_again()
+        self._passes.costs = costs
+        self._fulls.look_again()
 
     @property
     def longest_s(self) -> float:
         """Most seconds that one pass may take."""
-        return self._longest_s
+        return self._passes.longest_s
 
     @longest_s.setter
     def longest_s(self, seconds: float) -> None:
-        self._longest_s = seconds
-        self._look_again()
+        self._passes.longest_s = seconds
+        self._fulls.look_again()
 
-    def _look_again(self) -> None:
-        """What was computed from costs holds no more."""
-        self._seconds_of: dict[tuple[Pass, int], float] = {}
-        self._most_of: dict[tuple[Pass, int], int] = {}
-        self._give_up_at = -inf  # before this nothing is to be given up
+    @property
+    def full_passes(self) -> bool:
+        """Whether any may be begun; False has `give_up` return them all."""
+        return self._fulls.allowed
+
+    @full_passes.setter
+    def full_passes(self, allowed: bool) -> None:
+        self._fulls.allowed = allowed
 
     # --- in and out --------------------------------------------------------
 
@@ -157,31 +115,34 @@ class Schedule:
             case Pass.STITCHED:
                 self._windows.add(job)
             case Pass.FULL:
-                if self._cost(job) > self.longest_s:
-                    raise Overloaded(
-                        f"a full pass over {self._seconds(job.window.hop):.1f} s would "
-                        f"take {self._cost(job):.2f} s, a pass may {self.longest_s:.2f}"
-                    )
-                waiting = self._seconds(self._full_samples + job.window.hop)
-                most = self._queue_s * self._batching.max_batch
-                if self._full and waiting > most:
-                    raise Overloaded(
-                        f"{waiting:.1f} s of audio would wait for full passes, "
-                        f"at most {most:g} s may",
-                        retry_after_s=waiting,
-                    )
-                self._full[job] = None
-                self._full_samples += job.window.hop
-                heappush(self._by_deadline, (job.deadline, next(self._order), job))
-                self._give_up_at = min(self._give_up_at, self._latest_start(job))
+                self._insist_room(job)
+                self._fulls.add(job)
             case _:
                 assert_never(job.kind)
 
+    def _insist_room(self, full: Job) -> None:
+        pass_s, longest_s = self._passes.seconds(full), self._passes.longest_s
+        if pass_s > longest_s:
+            raise Overloaded(
+                f"a full pass over {self._seconds(full.window.hop):.1f} s would take "
+                f"{pass_s:.2f} s, a pass may {longest_s:.2f}"
+            )
+        waiting = self._seconds(self._fulls.samples + full.window.hop)
+        most = self._queue_s * self._passes.batching.max_batch
+        if len(self._fulls) and waiting > most:
+            raise Overloaded(
+                f"{waiting:.1f} s of audio would wait for full passes, "
+                f"at most {most:g} s may",
+                retry_after_s=waiting,
+            )
+
     def take(self, now: float) -> tuple[Job, ...]:
         """Return the jobs of the next pass, which run from now on; () for none."""
-        window, full = self._windows.first(), self._next_full(now)
-        if full is not None and (window is None or self._precedes(full, window, now)):
-            return self._take_full(full, now)
+        window, full = self._windows.first(), self._fulls.first(now)
+        if full is not None:
+            room_s = inf if window is None else self._room_s(full, window, now)
+            if self._passes.surely(full) <= room_s:
+                return self._fulls.take(full, now, room_s)
         return () if window is None else self._take_windows(window)
 
     def done(self, jobs: Iterable[Job]) -> None:
@@ -190,14 +151,12 @@ class Schedule:
         Raises:
             ValueError: a job does not run.
         """
-        was_full = False
+        jobs = tuple(jobs)
+        if jobs and self._fulls.runs(jobs[0]):
+            self._fulls.done(jobs)
+            return
         for job in jobs:
-            if job in self._running_full:
-                self._running_full.remove(job)
-                was_full = True
-            else:
-                self._windows.done(job)
-        self._full_passes -= was_full
+            self._windows.done(job)
 
     def cancel(self, cancel: Cancel) -> tuple[Job, ...]:
         """Remove the waiting jobs that are wanted no more, and return them."""
@@ -205,25 +164,21 @@ class Schedule:
         if cancel.kind is not Pass.FULL:
             removed += self._windows.cancel(cancel.stream, cancel.utterance)
         if cancel.kind is not Pass.STITCHED:
-            removed += self._remove(
-                job
-                for job in self._full
-                if job.stream == cancel.stream
-                and cancel.utterance in (None, job.utterance)
+            removed += self._fulls.remove(
+                lambda job: (
+                    job.stream == cancel.stream
+                    and cancel.utterance in (None, job.utterance)
+                )
             )
         return tuple(removed)
 
     def give_up(self, now: float) -> tuple[Job, ...]:
         """Remove the full passes that may not be begun any more, and return them."""
-        if self.full_passes and now < self._give_up_at:
-            return ()
-        given_up = self._remove(j for j in self._full if not self._may_begin(j, now))
-        self._give_up_at = min(map(self._latest_start, self._full), default=inf)
-        return given_up
+        return self._fulls.give_up(now)
 
     def clear(self) -> tuple[Job, ...]:
         """Remove everything that waits, and return it."""
-        return (*self._windows.clear(), *self._remove(self._full))
+        return (*self._windows.clear(), *self._fulls.remove(lambda _: True))
 
     # --- how it stands -----------------------------------------------------
 
@@ -243,7 +198,7 @@ class Schedule:
 
     def wake_at(self) -> float | None:
         """When `give_up` has something to return, if nothing happens before."""
-        return min(map(self._latest_start, self._full), default=None)
+        return self._fulls.wake_at()
 
     def late_s(self, now: float) -> float:
         """Seconds of audio in waiting windows whose deadline has passed."""
@@ -255,7 +210,7 @@ class Schedule:
         Negative where it can no longer be in time, infinite where none waits.
         """
         first = self._windows.first()
-        return inf if first is None else self._latest_start(first) - now
+        return inf if first is None else self._passes.latest_start(first) - now
 
     @property
     def most_urgent(self) -> Job | None:
@@ -268,118 +223,45 @@ class Schedule:
         1 where batches gain nothing; a device that gains from them does not wait
         for full ones while it is idle, and so is busier than it needs to be.
         """
-        if self._batching.max_batch == 1:
-            return 1.0
-        costs = self.costs.of(jobs[0].kind)
         samples = max(len(job.window.samples) for job in jobs)
-        worth = costs.batch(samples, self._batching.max_batch)
-        alone_s = costs.seconds(samples, len(jobs))
-        if worth <= len(jobs) or alone_s <= 0:
-            return 1.0
-        return len(jobs) * costs.seconds(samples, worth) / worth / alone_s
+        return self._passes.filled(jobs[0].kind, samples, len(jobs))
 
     @property
     def waiting(self) -> int:
         """Jobs that wait."""
-        return self._windows.jobs + len(self._full)
+        return self._windows.jobs + len(self._fulls)
 
     @property
     def waiting_s(self) -> float:
         """Seconds of audio that wait: the hops of windows, full passes whole."""
-        return self._seconds(self._windows.samples + self._full_samples)
+        return self._seconds(self._windows.samples + self._fulls.samples)
 
-    # --- windows and full passes -------------------------------------------
+    # --- windows beside full passes ------------------------------------------
 
     def _take_windows(self, first: Job) -> tuple[Job, ...]:
-        if self._batching.max_batch == 1:
-            self._windows.start(first)
-            return (first,)
+        windows = self._windows
         jobs: list[Job] = []
-        for job in self._fill(self._windows.like(first)):
-            self._windows.start(job)
+        for job in self._passes.fill(first, windows.beside(first), windows.no_longer):
+            windows.start(job)
             jobs.append(job)
         return tuple(jobs)
 
-    def _take_full(self, first: Job, now: float) -> tuple[Job, ...]:
-        bucket = self._batching.bucket
-        alike = (
-            job
-            for job in sorted(self._full, key=lambda job: job.deadline)
-            if bucket(len(job.window.samples)) == bucket(len(first.window.samples))
-            and self._may_begin(job, now)
-        )
-        jobs = self._remove(list(self._fill(alike)))
-        self._running_full.update(jobs)
-        self._full_passes += 1
-        return jobs
-
-    def _next_full(self, now: float) -> Job | None:
-        if self._full_passes >= self._most_full:
-            return None
-        first = self._by_deadline
-        while first and first[0][2] not in self._full:
-            heappop(first)
-        if not first or self._may_begin(first[0][2], now):
-            return first[0][2] if first else None
-        may = (job for job in self._full if self._may_begin(job, now))
-        return min(may, key=lambda job: job.deadline, default=None)
-
-    def _may_begin(self, full: Job, now: float) -> bool:
-        in_time = now < self._latest_start(full)
-        return self.full_passes and in_time and self._cost(full) <= self.longest_s
-
-    def _precedes(self, full: Job, window: Job, now: float) -> bool:
-        """Does a full pass go before the most urgent window?"""
-        can_wait = now + self._cost(window) < self._latest_start(full)
+    def _room_s(self, full: Job, window: Job, now: float) -> float:
+        """How long a full pass may take before the windows; less where it can wait."""
+        passes, samples = self._passes, len(window.window.samples)
+        costs = passes.costs.of(window.kind)
+        most = passes.most(window.kind, samples)
+        next_s = costs.surely(samples, min(most, self._windows.ready))
+        can_wait = now + next_s < self._fulls.latest_start(full)
         if can_wait or full.deadline >= window.deadline:
-            return False
+            return -inf
         # The next window of every stream waits behind it, not the first one only.
-        most = self._most(window.kind, len(window.window.samples))
-        each = self._cost(window) / (self._workers * most)
-        begin = now + self._cost(full) + self._cost(window) - each
-        return all(
-            begin + number * each <= deadline
+        each = passes.seconds(window) / (self._workers * most)
+        begin = now + passes.seconds(window) - each
+        return min(
+            deadline - number * each - begin
             for number, deadline in enumerate(self._windows.deadlines(), start=1)
         )
 
-    def _remove(self, full: Iterable[Job]) -> tuple[Job, ...]:
-        removed = tuple(full)
-        for job in removed:
-            del self._full[job]
-            self._full_samples -= job.window.hop
-        return removed
-
-    # --- lengths -----------------------------------------------------------
-
-    def _fill(self, jobs: Iterator[Job]) -> Iterator[Job]:
-        """The first of `jobs`, and as many of the next as one pass may hold."""
-        longest = 0
-        for size, job in enumerate(jobs, start=1):
-            longest = max(longest, len(job.window.samples))
-            if size > 1 and size > self._most(job.kind, longest):
-                return
-            yield job
-
-    def _most(self, kind: Pass, samples: int) -> int:
-        """How many jobs of `samples` one pass may hold, and is worth holding."""
-        most = self._most_of.get((kind, samples))
-        if most is None:
-            costs = self._costs.of(kind)
-            most = costs.batch(samples, self._batching.max_batch)
-            while most > 1 and costs.seconds(samples, most) > self._longest_s:
-                most -= 1
-            self._most_of[kind, samples] = most
-        return most
-
-    def _latest_start(self, job: Job) -> float:
-        return job.deadline - self._cost(job)
-
-    def _cost(self, job: Job) -> float:
-        of = job.kind, len(job.window.samples)
-        seconds = self._seconds_of.get(of)
-        if seconds is None:
-            seconds = self._seconds_of[of] = self._costs.of(of[0]).seconds(of[1])
-        return seconds
-
     def _seconds(self, samples: int) -> float:
-        return samples / self._batching.geometry.sample_rate
+        return samples / self._passes.batching.geometry.sample_rate

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from math import inf
+from statistics import median
 
 import numpy as np
 
@@ -21,7 +23,11 @@ _LENGTHS_MS = (500, 1_000, 2_000, 4_000, 8_000, 16_000)
 _STEPS_MS = (240, 480, 960, 1_920)  # hop + right context: shorter than windows
 _TIMED = 3  # passes at each length, after one that is not timed
 _ENOUGH_S = 0.5  # a pass this long is the last: start soon, extrapolate the rest
-_BATCH_MS = 4_000  # longest windows that are tried as a whole batch
+_BATCH_MS = 4_000  # longest windows that are tried in batches
+# A batch pays that takes this share less for each window than smaller ones. Two sizes
+# in a row that do not are the last: on a CPU, where none does, 2 and 4.
+_PAYS = 0.05
+_IN_VAIN = 2
 _FILL_MS = 1_920  # states are filled by steps of this
 _USUAL_MS = 5_120  # up to the usual left context, and on while they grow
 _LONGEST_MS = 32_000
@@ -30,11 +36,11 @@ _LONGEST_MS = 32_000
 def time_passes(
     model: Model, max_batch: int, clock: Callable[[], float]
 ) -> list[tuple[int, int, float]]:
-    """Run windows of growing length, alone and in batches.
+    """Run windows of growing length, alone and in growing batches while these pay.
 
     Args:
         model: what to run.
-        max_batch: windows in a whole batch.
+        max_batch: most windows in a batch.
         clock: seconds.
 
     Returns:
@@ -50,7 +56,7 @@ def time_passes(
         forward(model, [noise.of(samples)] * batch)
 
     def batches(length_ms: int) -> list[int]:
-        return _batches(max_batch) if length_ms <= _BATCH_MS else [1]
+        return _sizes(max_batch) if length_ms <= _BATCH_MS else [1]
 
     return _time(model, run, _LENGTHS_MS, batches, clock)
 
@@ -60,7 +66,8 @@ def time_steps(
 ) -> list[tuple[int, int, float]]:
     """Take steps of growing length with all of their left context, as `time_passes`.
 
-    Where the model has no room for `max_batch` states, batches are as large as it has.
+    Where the model has no room for `max_batch` states, batches are as large as it has
+    at most.
 
     Raises:
         ModelError: there is no room for one state, and as `time_passes`.
@@ -83,8 +90,8 @@ def time_steps(
             step(model, [Step(state, window, hop) for state in states[:batch]])
 
         _fill(model, states, noise)
-        most = _batches(len(states))
-        return _time(model, run, _STEPS_MS, lambda _: most, clock)
+        sizes = _sizes(len(states))
+        return _time(model, run, _STEPS_MS, lambda _: sizes, clock)
 
 
 def _fill(model: Model, states: list[State], noise: _Noise) -> None:
@@ -107,7 +114,7 @@ def _time(
     timed: list[tuple[int, int, float]] = []
     for length_ms in lengths_ms:
         samples = model.geometry.samples_of_ms(length_ms)
-        longest = 0.0
+        longest, least, in_vain = 0.0, inf, 0
         for batch in batches(length_ms):
             run(samples, batch)  # allocates: its time says little
             for _ in range(_TIMED):
@@ -116,14 +123,19 @@ def _time(
                 seconds = clock() - began
                 timed.append((samples, batch, seconds))
                 longest = max(longest, seconds)
+            each = median(seconds for *_, seconds in timed[-_TIMED:]) / batch
+            in_vain = in_vain + 1 if each > (1 - _PAYS) * least else 0
+            least = min(least, each)
+            if in_vain == _IN_VAIN or longest > _ENOUGH_S:
+                break
         if longest > _ENOUGH_S:
             break
     return timed
 
 
-def _batches(most: int) -> list[int]:
-    """Sizes that tell what a batch shares: one, all, and one between."""
-    return sorted({1, round(most**0.5), most})
+def _sizes(most: int) -> list[int]:
+    """Batches to try, each twice the one before, as long as that pays."""
+    return sorted({most, *(1 << power for power in range(most.bit_length()))})
 
 
 class _Noise:

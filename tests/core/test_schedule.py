@@ -189,13 +189,56 @@ def test_without_padding_only_equal_rows_share_a_batch():
     assert [80] == lengths(made.take(0.0))
 
 
-@given(st.integers(1, 100_000))
-def test_with_padding_a_bucket_adds_a_quarter_at_most(samples):
-    batching = Batching(GEOMETRY, 8, pads=True)
+PADS = Batching(GEOMETRY, 8, pads=True)
+FIXED = CostModel(Costs(0.5, 0.001))  # as much as 500 samples more
 
-    steps = GEOMETRY.steps(samples)
 
-    assert steps <= batching.bucket(samples) <= max(steps + 1, steps * 1.25)
+@pytest.mark.parametrize(
+    ("expected", "sizes"),
+    [
+        ([[400, 300, 200, 100]], [400, 300, 200, 100]),
+        ([[100, 200, 300]], [100, 200, 300]),
+        # One of 1,000 would make them wait for longer than it takes alone.
+        ([[100, 200, 300], [1_000]], [100, 200, 300, 1_000]),
+        # Nor does it pay for the first to wait for the eight that fill a pass.
+        ([[1_000], [100] * 8], [1_000, *[100] * 8]),
+        ([[1_000, 900], [300]], [1_000, 900, 300]),
+        ([[100] * 8], [100] * 8),
+    ],
+)
+def test_with_padding_windows_share_a_pass_as_far_as_that_pays(expected, sizes):
+    jobs = [job(n, float(n), samples) for n, samples in enumerate(sizes)]
+    made = schedule(*jobs, batching=PADS, costs=FIXED)
+
+    assert expected == [lengths(made.take(0.0)) for _ in expected]
+    assert () == made.take(0.0)
+
+
+@given(
+    st.lists(st.integers(1, 2_000), min_size=1, max_size=24),
+    st.sampled_from([0.0, 0.01, 0.1, 1.0]),
+    st.booleans(),
+    st.sampled_from([job, full]),
+)
+def test_a_shared_pass_takes_no_longer_than_each_alone(sizes, fixed_s, pads, made_by):
+    costs = Costs(fixed_s, 0.001, 1e-7)
+    jobs = [made_by(n, 1e6 + n, samples) for n, samples in enumerate(sizes)]
+    batching = Batching(GEOMETRY, 8, pads=pads)
+    made = schedule(*jobs, batching=batching, costs=CostModel(costs))
+
+    seen = []
+    while taken_now := made.take(0.0):
+        alone_s = sum(costs.seconds(samples) for samples in lengths(taken_now))
+        pass_s = costs.seconds(max(lengths(taken_now)), len(taken_now))
+        assert pass_s <= alone_s * (1 + 1e-9)
+        if not pads:
+            assert 1 == len({GEOMETRY.steps(n) for n in lengths(taken_now)})
+        # At once, and no window of another length, where nothing is shared.
+        if fixed_s == 0:
+            assert 1 == len(taken_now)
+        made.done(taken_now)
+        seen += taken_now
+    assert set(jobs) == set(seen)
 
 
 def test_a_batch_is_filled_by_deadline_up_to_its_size():
@@ -212,6 +255,40 @@ def test_a_batch_takes_no_longer_than_a_pass_may():
     made.longest_s = 0.16
 
     assert [2, 2, 1] == [len(made.take(0.0)) for _ in range(3)]
+
+
+def test_a_batch_of_full_passes_is_in_time_for_its_first():
+    finals = [full(n, 1.0 + n) for n in range(8)]  # 0.1 s, and 0.05 s each more
+    made = schedule(*finals, batching=Batching(GEOMETRY, 8), costs=SHARED)
+
+    assert finals[:3] == list(made.take(0.79))
+
+
+def test_full_passes_that_wait_begin_early_enough_for_a_pass_together():
+    finals = [full(n, 1.0) for n in range(8)]  # six take 0.35 s, the window 0.1
+    batching = Batching(GEOMETRY, 8)
+
+    for expected, now in ((Pass.STITCHED, 0.54), (Pass.FULL, 0.56)):
+        made = schedule(job(9, 5.0), *finals, batching=batching, costs=SHARED)
+        assert {expected} == {each.kind for each in made.take(now)}
+
+
+def test_a_batch_of_full_passes_leaves_the_windows_their_time():
+    finals, window = [full(n, 1.0) for n in range(8)], job(9, 1.05)
+    made = schedule(window, *finals, batching=Batching(GEOMETRY, 8), costs=SHARED)
+
+    assert 4 == len(made.take(0.69))  # 0.25 s: until 0.94, and the window's 0.1
+
+
+def test_a_full_pass_begins_so_early_that_the_spread_of_passes_is_in_time():
+    restless = CostModel(Costs(linear_s=0.001, spread=3.0))
+    final = full(1, 1.0)
+    made = schedule(final, costs=restless)
+
+    assert 0.7 == pytest.approx(made.wake_at())
+    assert () == made.give_up(0.69)
+    assert (final,) == made.take(0.69)
+    assert (final,) == schedule(final, costs=restless).give_up(0.71)
 
 
 def test_a_batch_holds_one_window_of_a_stream():

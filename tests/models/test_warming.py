@@ -19,20 +19,21 @@ class RealTime(Windowed):
     geometry = Geometry()
     vocabulary = Vocabulary(("<pad>", "a"), 0, None, frozenset())
 
-    def __init__(self, pace):
+    def __init__(self, pace, overhead_s=0.0):
         self.pace = pace
+        self.overhead_s = overhead_s
         self.now = 0.0
 
     def forward(self, batch):
-        self.now += self.pace * sum(map(len, batch)) / 16_000
+        self.now += self.overhead_s + self.pace * sum(map(len, batch)) / 16_000
         return [
             np.zeros((self.geometry.steps(len(samples)), 2), np.float32)
             for samples in batch
         ]
 
 
-def timed(pace, max_batch):
-    model = RealTime(pace)
+def timed(pace, max_batch, overhead_s=0.0):
+    model = RealTime(pace, overhead_s)
     return time_passes(model, max_batch, lambda: model.now)
 
 
@@ -44,11 +45,33 @@ def test_windows_of_growing_length_are_timed_thrice():
     assert expected == timed(pace=1 / 64, max_batch=1)
 
 
-def test_short_windows_are_timed_in_batches_too():
-    batches = [(samples // 16_000, batch) for samples, batch, _ in timed(1 / 256, 8)]
+def sizes(timed, seconds):
+    """The batches of windows of one length that were timed, thrice each."""
+    batches = [batch for samples, batch, _ in timed if samples == seconds * 16_000]
+    assert batches == sorted(batches)
+    assert {3} <= set(Counter(batches).values()) <= {3, 6}
+    return sorted(set(batches))
 
-    assert [*[(2, 1)] * 3, *[(2, 3)] * 3, *[(2, 8)] * 3] == batches[18:27]
-    assert [*[(8, 1)] * 3, *[(16, 1)] * 3] == batches[-6:]
+
+@pytest.mark.parametrize(
+    ("expected", "max_batch", "overhead_s", "pace"),
+    [
+        ([1], 1, 0.01, 1 / 256),
+        ([1, 2, 4], 32, 0.0, 1 / 256),  # a CPU: nothing is shared
+        ([1, 2, 4, 8, 16, 32], 32, 0.01, 1 / 10_000),
+        ([1, 2, 4, 8, 16, 24], 24, 0.01, 1 / 10_000),
+        ([1, 2, 4, 8, 16, 32, 64, 128], 256, 0.001, 1 / 1_000),  # from 32 on 3 %
+        ([1, 2, 4, 8], 64, 0.2, 1 / 8),  # the last takes 0.7 s
+    ],
+)
+def test_short_windows_are_timed_in_growing_batches_while_these_pay(
+    expected, max_batch, overhead_s, pace
+):
+    found = timed(pace, max_batch, overhead_s)
+
+    assert expected == sizes(found, 0.5)
+    for long_s in {samples // 16_000 for samples, *_ in found if samples > 64_000}:
+        assert [1] == sizes(found, long_s)
 
 
 def test_a_slow_model_is_not_made_to_run_the_longest_windows():
@@ -84,7 +107,7 @@ def test_steps_are_timed_with_their_left_context_alone_and_in_batches():
     expected = [
         (round(s * 16_000), batch, pytest.approx(batch * (s / 100 + 0.001)))
         for s in (0.24, 0.48, 0.96, 1.92)
-        for batch in (1, 3, 8)
+        for batch in (1, 2, 4)  # none pays
         for _ in range(3)
     ]
     assert expected == timed

@@ -21,7 +21,7 @@ from streaming.models.loading import load_model
 from streaming.models.model import Model
 from streaming.server.backend import Backend, session_maker
 from streaming.server.server import Server
-from streaming.server.signals import stop_signals
+from streaming.server.signals import reload_signal, stop_signals
 
 __all__ = ["Running", "running", "serve"]
 
@@ -33,7 +33,8 @@ class Running:
     """A server that is warm.
 
     Attributes:
-        url: `ws://HOST:PORT`; the native protocol is at its `/v1/stream`.
+        url: `ws://HOST:PORT`, or `wss` with a certificate; the native protocol is at
+            its `/v1/stream`.
         http_url: `http://HOST:PORT`, for `/healthz`, `/readyz` and `/metrics`.
         server: the door.
         engine: what is behind it.
@@ -59,16 +60,22 @@ async def serve(
         config: everything.
         ready: called with the url once the model is warm.
         stop: set to stop; None listens for SIGTERM and SIGINT instead, a second
-            of which ends the drain at once.
+            of which ends the drain at once, and for SIGHUP, at which keys and
+            certificate are read again.
 
     Raises:
-        ConfigError, ModelError: the model cannot be loaded.
+        ConfigError: keys or certificate cannot be read, or others reach the port
+            and need no key.
+        ModelError: the model cannot be loaded.
         OSError: the address cannot be bound.
     """
     server = Server(config)
     signalled = stop is None
     stop = asyncio.Event() if stop is None else stop
-    with stop_signals(stop, server.hurry) if signalled else nullcontext():
+    with (
+        stop_signals(stop, server.hurry) if signalled else nullcontext(),
+        reload_signal(server.reload, wanted=signalled and config.reloadable),
+    ):
         warm = asyncio.Event()
         serving = asyncio.create_task(_serve(config, server, ready, warm, stop))
         stopped = asyncio.create_task(stop.wait())

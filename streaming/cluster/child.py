@@ -140,7 +140,7 @@ class _signals_held_back:  # noqa: N801  a context, as contextlib's are
         signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
 
 
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from streaming.cluster.words import (
     Linked,
     Message,
     Open,
+    Reload,
     Report,
     Stop,
     Up,
@@ -41,6 +42,7 @@ from streaming.cluster.words import (
 from streaming.config import Config, EngineConfig, LimitConfig
 from streaming.core.facts import ModelFacts
 from streaming.errors import ModelError
+from streaming.server.keyring import token_secret
 from streaming.server.pages import Seen
 
 __all__ = ["Household"]
@@ -67,6 +69,7 @@ class Household:
     def __init__(self, config: Config, porter: Porter, load: Load) -> None:
         self.warm = asyncio.Event()
         self._config = config
+        self._secret = token_secret(config.access)
         self._porter = porter
         self._load = load
         self._devices = config.model.devices or (config.model.device,)
@@ -123,9 +126,16 @@ class Household:
 
     def hurry(self) -> None:
         """Let the deadline of the drain be now."""
+        self._tell_ingests(Hurry())
+
+    def reload(self) -> None:
+        """Read keys and certificate again."""
+        self._tell_ingests(Reload())
+
+    def _tell_ingests(self, message: Message) -> None:
         for keeper in self._ingest_keepers:
             if keeper.child is not None:
-                keeper.child.send(Hurry())
+                keeper.child.send(message)
 
     def _end(self, keepers: Iterable[Keeper], message: Message, most_s: float) -> None:
         for keeper in keepers:
@@ -188,7 +198,7 @@ class Household:
     def _start_ingest(self, number: int) -> AnyChild:
         limits = _share(self._config.limits, number, len(self._ingest_keepers))
         config = replace(self._config, limits=limits)
-        setup = IngestSetup(number, config, self._log_level)
+        setup = IngestSetup(number, config, self._secret, self._log_level)
         self._inlets[number], theirs = socket.socketpair()
         take = partial(self._hear_ingest, number)
         try:

@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 
@@ -24,6 +24,7 @@ from streaming.cluster.words import (
     Linked,
     Message,
     Open,
+    Reload,
     Report,
     Up,
     Want,
@@ -46,11 +47,13 @@ class IngestSetup:
     Attributes:
         number: which of them it is.
         config: of its server: its share of the limits.
+        secret: what tokens are signed with, the same in all.
         log_level: of its log.
     """
 
     number: int
     config: Config
+    secret: bytes = field(repr=False)
     log_level: int = logging.WARNING
 
 
@@ -75,7 +78,10 @@ class Ingest:
         self._drained = asyncio.Event()
         setup = self._setup
         self._server = Server(
-            setup.config, mark=mark_of(setup.number), whole=self._whole
+            setup.config,
+            mark=mark_of(setup.number),
+            whole=self._whole,
+            secret=setup.secret,
         )
         self._parent: Parent = obey(end, self._hear, setup.log_level)
         await self._server.listen(Inlet(inlet, lambda: self._parent.send(Left())))
@@ -107,6 +113,8 @@ class Ingest:
                 self._drained.set()
             case Hurry():
                 self._server.hurry()
+            case Reload():
+                self._server.reload()
             case _:
                 _log.error("an ingest process was told %s", message)
 

@@ -2,7 +2,8 @@
 
 To the one that holds the session that it asks for, else to the one with the fewest
 of those that let streams in.
-Reads nothing: it looks at the first line and leaves it to be read.
+Reads nothing: it looks at the first line and leaves it to be read. Of TLS it sees
+nothing, so that who comes back to a session is handed to the idlest like all others.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _log = logging.getLogger("wavestitch")
 _LOOK_S = 1.0
 _LOOK_AGAIN_S = 0.02
 _LONGEST_LINE = 4_096
+_TLS = b"\x16"  # first byte of a handshake
 _PAUSE_S = 1.0  # where no more sockets can be opened
 
 _SESSION = re.compile(
@@ -145,7 +147,7 @@ async def _first_line(connection: socket.socket) -> bytes:
             while b"\n" not in head and len(head) < _LONGEST_LINE:
                 before = len(head)
                 head = connection.recv(_LONGEST_LINE, socket.MSG_PEEK)
-                if not head:
+                if not head or head.startswith(_TLS):
                     return head
                 if b"\n" not in head and len(head) == before:
                     await asyncio.sleep(_LOOK_AGAIN_S)

@@ -17,8 +17,10 @@ from streaming.cluster.household import Household
 from streaming.cluster.porter import Porter
 from streaming.config import Config
 from streaming.models.loading import load_model
+from streaming.server.access import Access
 from streaming.server.binding import bind, url_of
-from streaming.server.signals import stop_signals
+from streaming.server.signals import reload_signal, stop_signals
+from streaming.server.tls import Certificate
 
 __all__ = ["Running", "running", "serve"]
 
@@ -55,18 +57,25 @@ async def serve(
         config: everything; `server.ingest` and `model.devices` say how many.
         ready: called with the url once all are warm.
         stop: set to stop; None listens for SIGTERM and SIGINT instead, a second
-            of which ends the drain at once.
+            of which ends the drain at once, and for SIGHUP, at which keys and
+            certificate are read again.
         load: loads the model, in each engine process.
 
     Raises:
-        ConfigError, ModelError: the model cannot be loaded.
+        ConfigError: keys or certificate cannot be read, or others reach the port
+            and need no key.
+        ModelError: the model cannot be loaded.
         OSError: the address cannot be bound.
     """
     signalled = stop is None
     stop = asyncio.Event() if stop is None else stop
     async with _household(config, load) as (run, keeping):
         hurry = run.household.hurry
-        with stop_signals(stop, hurry) if signalled else nullcontext():
+        reload = run.household.reload
+        with (
+            stop_signals(stop, hurry) if signalled else nullcontext(),
+            reload_signal(reload, wanted=signalled and config.reloadable),
+        ):
             told = asyncio.create_task(stop.wait())
             warm = asyncio.create_task(run.household.warm.wait())
             try:
@@ -101,9 +110,12 @@ async def running(config: Config, *, load: Load = load_model) -> AsyncIterator[R
 async def _household(
     config: Config, load: Load
 ) -> AsyncIterator[tuple[Running, asyncio.Task[None]]]:
-    listening = bind(config.server)
+    where = config.server
+    Access(config)  # what ingest processes would only die of is told here
+    Certificate(where.tls_certificate, where.tls_key)
+    listening = bind(where)
     porter = Porter(listening)
-    url = url_of(config.server, listening[0].getsockname()[1])
+    url = url_of(where, listening[0].getsockname()[1])
     household = Household(config, porter, load)
     keeping = asyncio.create_task(household.run(), name="household")
     accepting = asyncio.create_task(porter.run(), name="porter")

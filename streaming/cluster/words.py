@@ -26,6 +26,7 @@ __all__ = [
     "Linked",
     "Message",
     "Open",
+    "Reload",
     "Report",
     "Stop",
     "Up",
@@ -69,6 +70,11 @@ class Drain:
 @dataclass(frozen=True, slots=True)
 class Hurry:
     """To an ingest that drains: its deadline is now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """To an ingest: read keys and certificate again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +154,7 @@ Message: TypeAlias = (
     | Ask
     | Drain
     | Hurry
+    | Reload
     | Stop
     | WholeSeen
     | Up

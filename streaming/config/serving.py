@@ -245,6 +245,12 @@ class Config:
     stream: StreamConfig = field(default_factory=StreamConfig)
 
     @property
+    def reloadable(self) -> bool:
+        """It names files that may be read again: keys, a certificate."""
+        files = (self.access.keys_file, self.server.tls_certificate)
+        return any(file is not None for file in files)
+
+    @property
     def several(self) -> bool:
         """More than one process serves."""
         return self.server.ingest > 0 or len(self.model.devices) > 0

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT on an event loop: the first one stops, a second one hurries."""
+"""Signals on an event loop: SIGTERM and SIGINT stop, SIGHUP has files read again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-__all__ = ["stop_signals"]
+__all__ = ["reload_signal", "stop_signals"]
 
 
 @contextmanager
@@ -31,3 +31,25 @@ def stop_signals(stop: asyncio.Event, hurry: Callable[[], None]) -> Iterator[Non
     finally:
         for number in taken:
             loop.remove_signal_handler(number)
+
+
+@contextmanager
+def reload_signal(reload: Callable[[], None], *, wanted: bool) -> Iterator[None]:
+    """Call `reload` at each SIGHUP.
+
+    Args:
+        reload: reads again what can have changed.
+        wanted: there is something; else SIGHUP does what it always did, so that a
+            server does not outlive its terminal.
+    """
+    loop = asyncio.get_running_loop()
+    taken = False
+    with suppress(AttributeError, NotImplementedError, RuntimeError, ValueError):
+        if wanted:
+            loop.add_signal_handler(signal.SIGHUP, reload)
+            taken = True
+    try:
+        yield
+    finally:
+        if taken:
+            loop.remove_signal_handler(signal.SIGHUP)

@@ -138,6 +138,13 @@ async def test_who_says_nothing_is_handed_over_too(hall, monkeypatch):
         pass
 
 
+async def test_a_tls_handshake_is_not_waited_for_to_become_a_line(hall, monkeypatch):
+    monkeypatch.setattr("streaming.cluster.porter._LOOK_S", 3_600.0)
+    hall.add(0)
+    with await hall.call(b"\x16\x03\x01\x02\x00\x01"), await hall.taken(0) as guest:
+        assert b"\x16" == guest.recv(1)
+
+
 async def test_who_comes_while_there_is_nobody_waits(hall):
     with await hall.call() as client:
         hall.add(5)

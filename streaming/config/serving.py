@@ -119,7 +119,7 @@ class LimitConfig:
             no limit. What `wavestitch capacity` finds for this machine.
         max_speaking_streams: the same for channels in which somebody is speaking.
         max_message_bytes: largest message; a larger one closes 1009.
-        max_stream_s: longest stream.
+        max_stream_s: longest stream, or recording.
         backlog_s: undecoded audio of one stream past which its socket waits.
         idle_timeout_s: silence on the wire that closes a stream.
         handshake_timeout_s: time to send the opening request.
@@ -127,6 +127,9 @@ class LimitConfig:
         ping_timeout_s: time to answer one; it rests while the socket waits.
         send_timeout_s: time in which a reader must take what is sent to it.
         max_unsent: messages that may wait for a slow reader, partials apart.
+        max_uploads: recordings that are received or heard at a time.
+        max_body_bytes: largest recording that is sent in one request.
+        body_timeout_s: longest pause in it.
         drain_s: time that open streams have to finish after SIGTERM.
     """
 
@@ -142,6 +145,9 @@ class LimitConfig:
     ping_timeout_s: float = 20.0
     send_timeout_s: float = 20.0
     max_unsent: int = 1_000
+    max_uploads: int = 16
+    max_body_bytes: int = 256 * 1024 * 1024
+    body_timeout_s: float = 30.0
     drain_s: float = 30.0
 
     def __post_init__(self) -> None:
@@ -157,6 +163,9 @@ class LimitConfig:
         within("ping_timeout_s", self.ping_timeout_s, 0.01, 3_600)
         within("send_timeout_s", self.send_timeout_s, 0.01, 3_600)
         within("max_unsent", self.max_unsent, 16, 1_000_000)
+        within("max_uploads", self.max_uploads, 0, 10_000)
+        within("max_body_bytes", self.max_body_bytes, 1_024, 1 << 40)
+        within("body_timeout_s", self.body_timeout_s, 0.05, 3_600)
         within("drain_s", self.drain_s, 0, 3_600)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from streaming.errors import UnsupportedAudio
 from streaming.events import Samples
 from streaming.numeric.resample import Resampler
 
-__all__ = ["Recording", "read_samples"]
+__all__ = ["Recording", "pcm16", "read_samples"]
 
 _PIECE_S = 0.1
 # libsndfile mends such a header silently; only its log tells. Sizes of 2 GiB and
@@ -49,7 +49,7 @@ class Recording:
         UnsupportedAudio: it cannot be read.
     """
 
-    def __init__(self, source: Path | BinaryIO, name: str | None = None) -> None:
+    def __init__(self, source: Path | IO[bytes], name: str | None = None) -> None:
         self._source = source
         self._name = str(source) if name is None else name
         try:
@@ -86,7 +86,7 @@ class Recording:
         blocks = self.blocks(sent)
         if channels < self.channels:
             blocks = (block.mean(axis=1, keepdims=True) for block in blocks)
-        return AudioFormat(Encoding.PCM_S16LE, sent, channels), map(_pcm, blocks)
+        return AudioFormat(Encoding.PCM_S16LE, sent, channels), map(pcm16, blocks)
 
     def blocks(self, rate: int) -> Iterator[npt.NDArray[np.float32]]:
         """What it holds, `(n, channels)` at a time, at `rate`; closes it.
@@ -137,12 +137,13 @@ def _announced(sound: soundfile.SoundFile) -> float:
     return frames / float(sound.samplerate)
 
 
-def _pcm(block: npt.NDArray[np.float32]) -> bytes:
+def pcm16(block: npt.NDArray[np.float32]) -> bytes:
+    """Samples in -1..1 as 16-bit integers, channels interleaved."""
     whole = np.clip(np.rint(block * 32_768.0), -32_768, 32_767)
     return bytes(whole.astype("<i2").tobytes())
 
 
-def _why(source: Path | BinaryIO, error: Exception) -> str:
+def _why(source: Path | IO[bytes], error: Exception) -> str:
     """The error without the path, which libsndfile says once more."""
     if not isinstance(source, Path):
         if not source.seek(0, 2):

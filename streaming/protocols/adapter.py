@@ -39,11 +39,15 @@ class Offer:
         languages: BCP 47 tags of the model, the default first.
         smallest_budget_ms: the smallest latency budget that the model can keep
             on this machine now.
+        model: its name.
+        space: what stands between two words of its language.
     """
 
     defaults: StreamConfig
     languages: tuple[str, ...]
     smallest_budget_ms: Callable[[], int]
+    model: str = ""
+    space: str = " "
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,13 @@ class Accounts:
                 metrics.gated.inc((now.gated - before.gated) / rate)
         self._counted = totals
 
-    def close(self) -> None:
-        """Count the last of it; what was dropped is known by its reason now."""
+    def close(self, reason: str = "internal") -> None:
+        """Count the last of it; what was dropped is known by its reason now.
+
+        Args:
+            reason: why what is neither decoded, gated nor dropped never will be:
+                a bug of ours, or what its owner says.
+        """
         self.update()
         self._metrics.streams.dec(len(self._counted))
         for totals, ranges in zip(self._counted, self._session.dropped, strict=True):
@@ -40,8 +45,8 @@ class Accounts:
                 self._drop(each.reason, each.end - each.start)
             told = totals.decoded + totals.gated + totals.dropped
             pending = totals.received + totals.concealed - told
-            if pending > 0:  # cut off by a bug of ours
-                self._drop("internal", pending)
+            if pending > 0:
+                self._drop(reason, pending)
 
     def _drop(self, reason: str, samples: int) -> None:
         self._metrics.dropped.labels(reason).inc(samples / self._rate)

@@ -22,7 +22,7 @@ from streaming.protocols.adapter import Adapter, Dialect, Opening
 from streaming.server.access import Access
 from streaming.server.door import Door
 from streaming.server.metrics import Metrics
-from streaming.server.pages import Page, json_answer, refuse
+from streaming.server.pages import Page, json_answer, refuse, upgrade_required
 from streaming.server.sessions import Sessions
 from streaming.server.standing import RETRY_S, Standing
 
@@ -66,9 +66,7 @@ class Admission:
         """Let a websocket in with None, or answer it."""
         upgrade = ",".join(request.headers.get_all("Upgrade"))
         if "websocket" not in upgrade.lower():
-            answer = refuse(426, "upgrade_required", f"{dialect.path} is a websocket")
-            answer.headers["Upgrade"] = "websocket"
-            return answer
+            return upgrade_required(dialect.path)
         opening = opening_of(request)
         door.dialect, door.opening = dialect, opening.public()
         try:

@@ -46,6 +46,8 @@ class Backend:
             defaults=defaults,
             languages=(self.facts.language,),
             smallest_budget_ms=lambda: self.smallest_budget_ms(defaults),
+            model=self.facts.name,
+            space=self.facts.vocabulary.space,
         )
 
 

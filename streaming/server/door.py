@@ -17,7 +17,7 @@ from websockets.protocol import State
 from streaming.errors import ProtocolError, TooBig, WavestitchError
 from streaming.protocols.adapter import Adapter, Dialect, Opening
 from streaming.server.access import Account
-from streaming.server.pages import refuse, wrong_method
+from streaming.server.pages import refuse
 
 __all__ = ["Door"]
 
@@ -29,11 +29,23 @@ _REFUSED: Mapping[int, tuple[type[WavestitchError], int]] = {
     1009: (TooBig, 1009),
 }
 
-_METHODS = (b"POST", b"PUT", b"PATCH", b"DELETE")
+
+class _Gone(asyncio.Transport):
+    """The transport of a door that has handed over its own."""
+
+    def abort(self) -> None:
+        """Nothing is left to end."""
+
+    def is_closing(self) -> bool:
+        """It is over for the door."""
+        return True
 
 
 class Door(ServerConnection):
     """A connection, and what was made of its opening request.
+
+    Args:
+        plain: makes the protocol of a connection that asks for no websocket.
 
     Attributes:
         dialect: the dialect of its path; None until that is known.
@@ -45,8 +57,16 @@ class Door(ServerConnection):
         lost: called once when the connection is gone.
     """
 
-    def __init__(self, protocol: Any, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        protocol: Any,
+        *args: Any,
+        plain: Callable[[], asyncio.Protocol],
+        **kwargs: Any,
+    ) -> None:
         super().__init__(protocol, *args, **kwargs)
+        self._plain = plain
+        self._begun = False
         self.dialect: Dialect | None = None
         self.opening = Opening()
         self.account: Account | None = None
@@ -67,11 +87,22 @@ class Door(ServerConnection):
         self._fail(code, reason)
 
     def data_received(self, data: bytes) -> None:
-        """Answer methods with a body, which the library drops without a word."""
-        if self.request is None and data.partition(b" ")[0] in _METHODS:
-            self._respond(wrong_method(data.partition(b" ")[0].decode()))
-            return
+        """Hand over what is no websocket's: its first byte tells."""
+        if not self._begun:
+            self._begun = True
+            if data[:1] != b"G":  # of GET, which alone can open one
+                self._hand_over(data)
+                return
         super().data_received(data)
+
+    def _hand_over(self, data: bytes) -> None:
+        """Let another protocol have the connection, from its first byte."""
+        transport, self.transport = self.transport, _Gone()
+        self.connection_lost(None)
+        plain = self._plain()
+        transport.set_protocol(plain)
+        plain.connection_made(transport)
+        plain.data_received(data)
 
     def _respond(self, response: Response) -> None:
         if self.protocol.state is State.CONNECTING and not self.protocol.eof_sent:

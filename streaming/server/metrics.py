@@ -75,6 +75,9 @@ class Metrics:
         self.refused = self._counter(
             "connections_refused", "Connections refused, by reason.", "reason"
         )
+        self.recordings = self._counter(
+            "recordings", "Recordings sent whole, by answer.", "path", "status"
+        )
         self.ended = self._counter(
             "sessions_ended", "Sessions ended, by how.", "reason"
         )

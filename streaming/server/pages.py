@@ -1,18 +1,22 @@
-"""Plain HTTP on the port of the websockets: health, readiness and metrics."""
+"""What a GET sees on the port of the websockets: health, readiness, metrics, models."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from math import ceil
 from typing import TypeAlias
+from urllib.parse import unquote
 
 from websockets.datastructures import Headers
 from websockets.http11 import Response
 
 from streaming.config import StreamConfig
+from streaming.protocols.adapter import Refusal
+from streaming.protocols.openai_rest import MODELS_PATH, model_page, models_page
 from streaming.server.metrics import CONTENT_TYPE_LATEST, Metrics
 from streaming.server.standing import RETRY_S, Standing
 
@@ -24,6 +28,7 @@ __all__ = [
     "json_answer",
     "not_found",
     "refuse",
+    "upgrade_required",
     "wrong_method",
 ]
 
@@ -72,6 +77,28 @@ class Pages:
                 "/readyz": _seen_by(whole, lambda seen: _readyz(seen.status)),
                 "/metrics": _seen_by(whole, lambda seen: _metrics(seen.metrics)),
             }
+        self._standing = standing
+        self._since = int(time.time())
+        self.paths[MODELS_PATH] = lambda: self._model(None)
+
+    def find(self, path: str) -> Page | None:
+        """The page at a path."""
+        name = path.removeprefix(f"{MODELS_PATH}/")
+        if name in ("", path):
+            return self.paths.get(path)
+        return lambda: self._model(unquote(name))
+
+    def _model(self, asked: str | None) -> Response:
+        """The model that is served; None asks for all there are."""
+        if self._standing.backend is None:
+            return _readyz("warming up")
+        served = self._standing.backend.facts.name
+        if asked is None:
+            return json_answer(200, models_page(served, self._since).text)
+        seen = model_page(asked, served, self._since)
+        if isinstance(seen, Refusal):
+            return json_answer(seen.status, seen.body)
+        return json_answer(200, seen.text)
 
 
 def _seen_by(whole: Whole, show: Callable[[Seen], Response]) -> Page:
@@ -108,12 +135,18 @@ def refuse(status: int, code: str, message: str, **more: object) -> Response:
     return json_answer(status, json.dumps(fields) + "\n")
 
 
-def wrong_method(method: str) -> Response:
-    """405: everything here is asked for by GET."""
-    response = refuse(
-        405, "method_not_allowed", f"method must be GET, got {method[:20]}"
-    )
-    response.headers["Allow"] = "GET"
+def wrong_method(method: str, allowed: Sequence[str]) -> Response:
+    """405, with the methods by which it is asked for."""
+    message = f"method must be {' or '.join(allowed)}, got {method[:20]}"
+    response = refuse(405, "method_not_allowed", message)
+    response.headers["Allow"] = ", ".join(allowed)
+    return response
+
+
+def upgrade_required(path: str) -> Response:
+    """426: it is a websocket, which needs a connection of its own."""
+    response = refuse(426, "upgrade_required", f"{path} is a websocket")
+    response.headers["Upgrade"] = "websocket"
     return response
 
 

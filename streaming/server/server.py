@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from socket import socket
 from typing import Any
 
@@ -42,7 +43,14 @@ from streaming.server.door import Door
 from streaming.server.greeting import greet
 from streaming.server.load import LoadWatch
 from streaming.server.metrics import Metrics
-from streaming.server.pages import Pages, Whole, not_found, wrong_method
+from streaming.server.pages import (
+    Pages,
+    Whole,
+    not_found,
+    upgrade_required,
+    wrong_method,
+)
+from streaming.server.reception import RESTS, Reception
 from streaming.server.sessions import Identity, Sessions
 from streaming.server.standing import Standing
 from streaming.server.stream import Stream, Surroundings
@@ -99,7 +107,10 @@ class Server:
         self.load = LoadWatch(config.limits, self.sessions, self.metrics, clock)
         self._watching: asyncio.Task[None] | None = None
         self._standing = Standing(self.load)
-        self._pages = Pages(self._standing, self.metrics, config.stream, whole).paths
+        self._pages = Pages(self._standing, self.metrics, config.stream, whole)
+        self._reception = Reception(
+            config, self._access, self._standing, self.metrics, clock, self._look
+        )
         self._admission = Admission(
             config, self._access, self._standing, self.sessions, self.metrics
         )
@@ -133,7 +144,7 @@ class Server:
             **where,
             process_request=self._process_request,
             process_response=add_headers,
-            create_connection=Door,
+            create_connection=partial(Door, plain=self._reception.enter),  # type: ignore[arg-type]
             compression=None,  # 16 KiB a connection, not 56, and audio gains nothing
             select_subprotocol=choose_subprotocol,
             server_header="wavestitch",
@@ -195,6 +206,7 @@ class Server:
             return
         for stream in self.sessions:
             stream.finish(_GOING_AWAY, "shutdown")
+        self._reception.finish()
         self._hurry.clear()
         if not await self._emptied(_LAST_S):
             _log.warning("%d sessions could not be finished", len(self.sessions))
@@ -202,6 +214,7 @@ class Server:
     async def close(self) -> None:
         """Close the port and what is left of the connections."""
         self._standing.draining = True
+        self._reception.close()
         if self._websockets is not None:
             self._websockets.close()
             await self._websockets.wait_closed()
@@ -215,6 +228,7 @@ class Server:
         async def both() -> None:
             await self.sessions.wait_empty()
             await self._admission.wait_empty()
+            await self._reception.wait_empty()
 
         empty = asyncio.ensure_future(both())
         hurry = asyncio.ensure_future(self._hurry.wait())
@@ -233,16 +247,28 @@ class Server:
         self, connection: ServerConnection, request: Request
     ) -> Response | Awaitable[Response] | None:
         """Answer plain HTTP, or refuse a websocket; None lets it in."""
+        dialect = dialect_at(request.path.partition("?")[0])
+        match connection:
+            case Door() if dialect is not None and request.method == "GET":
+                return self._admission.admit(connection, request, dialect)
+            case _:
+                return self._look(request)
+
+    def _look(self, request: Request) -> Response | Awaitable[Response]:
+        """What is seen without a websocket."""
         path, _, _ = request.path.partition("?")
-        dialect = dialect_at(path)
-        page = self._pages.get(path)
-        if dialect is None and page is None:
-            return not_found(path, [*(each.path for each in DIALECTS), *self._pages])
-        if request.method != "GET":
-            return wrong_method(request.method)
-        if dialect is not None and isinstance(connection, Door):
-            return self._admission.admit(connection, request, dialect)
-        return None if page is None else self._admission.show(page, path, request)
+        dialect, page = dialect_at(path), self._pages.find(path)
+        posts = [rest.path for rest in RESTS]
+        gets = ["GET"] if dialect is not None or page is not None else []
+        methods = gets + (["POST"] if path in posts else [])
+        if not methods:
+            ways = [*(each.path for each in DIALECTS), *posts, *self._pages.paths]
+            return not_found(path, [*dict.fromkeys(ways)])
+        if request.method not in gets:
+            return wrong_method(request.method, methods)
+        if page is not None:
+            return self._admission.show(page, path, request)
+        return upgrade_required(path)
 
     async def _serve(self, connection: ServerConnection) -> None:
         match connection:

@@ -119,7 +119,7 @@ async def test_a_wrong_method_is_refused(method, path):
 
 
 async def test_a_method_with_a_body_is_answered_too():
-    request = b"POST /v1/stream HTTP/1.1\r\nContent-Length: 4\r\n\r\nabcd"
+    request = b"POST /v1/stream HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nabcd"
     async with staged() as stage:
         status, _, body = await ask(stage, request)
 

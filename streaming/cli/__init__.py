@@ -25,6 +25,7 @@ from streaming.cli.mic import mic
 from streaming.cli.options import WrongUsage
 from streaming.cli.serve import serve
 from streaming.cli.settings import parse_bool
+from streaming.cli.tap import tap
 from streaming.cli.train import train
 from streaming.cli.transcribe import transcribe
 from streaming.errors import WavestitchError
@@ -38,6 +39,7 @@ COMMANDS = (
     (transcribe, "wavestitch transcribe meeting.flac --format srt > meeting.srt"),
     (capacity, "wavestitch capacity --budget-ms 500"),
     (mic, "wavestitch mic --url ws://127.0.0.1:8770"),
+    (tap, "wavestitch tap --rtp 0.0.0.0:5004 --rtp 0.0.0.0:5006 --json calls.jsonl"),
     (train, "wavestitch train recipe.toml --folder runs/first"),
     (evaluate, "wavestitch evaluate test/manifest.jsonl --mode offline"),
     (export, "wavestitch export runs/first served/first --name first"),

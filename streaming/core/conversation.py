@@ -60,7 +60,7 @@ class _Side:
         waiting: turns that are not given out.
         given: those that were and may overlap with what others have yet to say.
         open_from: nothing of the open utterance lies before this; None without one.
-        floor: nothing that is still to be told lies before this, but for that.
+        floor: what follows the open utterance, or the silence, lies after this.
     """
 
     speaker: str
@@ -78,10 +78,12 @@ class _Side:
 class Conversation:
     """Merge the sides of one call; make one per call.
 
-    Every method returns the turns that are certain now, in order of their starts.
+    What a side tells is answered by the turns that are certain now, in the order of
+    their starts.
 
     Args:
-        speakers: a name for each side; sides are numbered in this order.
+        speakers: a name for each side; sides are numbered in this order. One that
+            has yet to begin holds up the others' turns until it `reached` them.
         lookback_s: an utterance may begin so long before the place where speech was
             noticed, and is told of at so much later audio: pre-roll and onset.
     """
@@ -90,11 +92,15 @@ class Conversation:
         self._sides = [_Side(speaker) for speaker in speakers]
         self._lookback_s = lookback_s
 
-    def began(self, side: int, at: float) -> list[Turn]:
+    def join(self, speaker: str, at: float) -> int:
+        """One more side, which says nothing before `at`; returns its number."""
+        self._sides.append(_Side(speaker, floor=at))
+        return len(self._sides) - 1
+
+    def began(self, side: int, at: float) -> None:
         """An utterance began; speech was noticed at `at`."""
         one = self._sides[side]
         one.open_from = max(one.floor, at - self._lookback_s)
-        return []
 
     def said(self, side: int, turn: Turn) -> list[Turn]:
         """An utterance is final; one without text is no turn.
@@ -116,9 +122,13 @@ class Conversation:
         return self._certain()
 
     def reached(self, side: int, at: float) -> list[Turn]:
-        """All that a side said before `at` was told, but for what is open."""
+        """All that a side said before `at` was told, unless an utterance is open.
+
+        A server takes audio over while older audio still waits for its words.
+        """
         one = self._sides[side]
-        one.floor = max(one.floor, at - self._lookback_s)
+        if one.open_from is None:
+            one.floor = max(one.floor, at - self._lookback_s)
         return self._certain()
 
     def ended(self, side: int) -> list[Turn]:

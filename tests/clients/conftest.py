@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.clients.virtual import VirtualMicrophone, virtual_microphone
+from tests.live import serving
 
 
 @pytest.fixture
@@ -23,3 +24,10 @@ def microphone() -> Iterator[VirtualMicrophone]:
     """A microphone into which tests play recordings."""
     with virtual_microphone() as heard:
         yield heard
+
+
+@pytest.fixture(scope="session")
+def live_server() -> Iterator[str]:
+    """The address of a server with the bundled model."""
+    with serving() as url:
+        yield url

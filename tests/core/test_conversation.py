@@ -40,6 +40,7 @@ def told(turns):
     for turn in turns:
         yield "reached", turn.start
         yield "began", turn.start + LOOKBACK_S / 2
+        yield "reached", turn.end + 60  # audio is taken over before its words are known
         yield "said", turn
         yield "reached", turn.end
     yield "ended", None
@@ -55,8 +56,10 @@ def merged(sides, order):
                 out += conversation.said(number, turn)
             case ("ended", _):
                 out += conversation.ended(number)
-            case (name, at):
-                out += getattr(conversation, name)(number, at)
+            case ("began", at):
+                conversation.began(number, at)
+            case ("reached", at):
+                out += conversation.reached(number, at)
     return out
 
 
@@ -122,3 +125,12 @@ def test_a_side_alone_waits_for_nobody():
     conversation = Conversation(["caller"])
 
     assert 1 == len(conversation.said(0, utterance(0, 1.0, ["hello"])))
+
+
+def test_a_side_that_joins_holds_up_what_is_said_after_that():
+    conversation = Conversation(["caller"], LOOKBACK_S)
+    agent = conversation.join("agent", 2.0)
+
+    assert 1 == len(conversation.said(0, utterance(0, 1.0, ["hello"])))
+    assert [] == conversation.said(0, utterance(1, 3.0, ["still", "there"]))
+    assert 1 == len(conversation.ended(agent))

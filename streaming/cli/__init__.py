@@ -21,6 +21,7 @@ from streaming.cli.capacity import capacity
 from streaming.cli.checkpoints import export, models, quantize
 from streaming.cli.demo import demo
 from streaming.cli.evaluate import evaluate
+from streaming.cli.keys import keys
 from streaming.cli.mic import mic
 from streaming.cli.options import WrongUsage
 from streaming.cli.serve import serve
@@ -36,6 +37,7 @@ __all__ = ["app", "main"]
 COMMANDS = (
     (demo, "wavestitch demo"),
     (serve, "wavestitch serve --port 9000 --set stream.gate.hangover_ms=600"),
+    (keys, "wavestitch keys add front-desk --streams 4 --minutes-a-day 600"),
     (transcribe, "wavestitch transcribe meeting.flac --format srt > meeting.srt"),
     (capacity, "wavestitch capacity --budget-ms 500"),
     (mic, "wavestitch mic --url ws://127.0.0.1:8770"),

@@ -49,6 +49,7 @@ def test_the_commands_of_this_version():
     assert [
         "demo",
         "serve",
+        "keys",
         "transcribe",
         "capacity",
         "mic",

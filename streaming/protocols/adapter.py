@@ -92,9 +92,15 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The client has said what it sends: its session can be opened, once."""
+    """The client has said what it sends: its session can be opened, once.
+
+    Attributes:
+        config: what it asks for.
+        label: what it calls the stream, for the operator's log.
+    """
 
     config: StreamConfig
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +121,15 @@ class Say:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A line for the operator's log: what this dialect has no words for."""
+    """A line for the operator's log: what this dialect has no words for.
+
+    Attributes:
+        text: the line.
+        routine: nothing is wrong.
+    """
 
     text: str
+    routine: bool = False
 
 
 Heard: TypeAlias = ClientEvent | Start | Say | Note
@@ -180,6 +192,7 @@ class Dialect:
         refusal: says an error in its codes; the second argument is `Opening.id`.
         subprotocol: which of those offered is agreed on.
         headers: of the answer that lets a client in.
+        silent: it carries no text back; what is said is read elsewhere.
         pings: whether its clients answer pings.
         idle_timeout_s: silence on the wire that ends a stream; None: the server's.
         backlog_s: undecoded audio past which the socket is not read, where its
@@ -191,6 +204,7 @@ class Dialect:
     refusal: Callable[[Exception, str], Refusal]
     subprotocol: Callable[[tuple[str, ...]], str | None] = first_offered
     headers: Callable[[Opening], Mapping[str, str]] = _no_headers
+    silent: bool = False
     pings: bool = True
     idle_timeout_s: float | None = None
     backlog_s: float | None = None

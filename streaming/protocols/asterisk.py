@@ -16,7 +16,6 @@ from streaming.events import Audio, ServerEvent
 from streaming.protocols.adapter import (
     Dialect,
     Heard,
-    Note,
     Offer,
     Opening,
     Start,
@@ -78,7 +77,7 @@ class AsteriskAdapter:
             raise ProtocolError(f"{_START} must come first, got {shown(event)}")
         self.config = replace(self._asked, audio=_format_of(fields.get("format")))
         channel = shown(fields.get("channel"))
-        return Note(f"asterisk channel {channel}"), Start(self.config)
+        return (Start(self.config, f"channel {channel}"),)
 
     def send(self, event: ServerEvent) -> Sequence[str]:  # noqa: ARG002
         """Nothing: this is a media channel, which takes commands alone."""
@@ -108,4 +107,6 @@ def _agreed(offered: tuple[str, ...]) -> str | None:
     return "media" if "media" in offered else first_offered(offered)
 
 
-ASTERISK = Dialect("/asterisk", AsteriskAdapter, refusal, subprotocol=_agreed)
+ASTERISK = Dialect(
+    "/asterisk", AsteriskAdapter, refusal, subprotocol=_agreed, silent=True
+)

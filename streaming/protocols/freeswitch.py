@@ -101,7 +101,7 @@ class ForkAdapter:
         if self._noted:
             return ()  # what the dialplan says later, at the end for instance
         self._noted = True
-        return (Note(f"metadata {shown(message[:1_000])}"),)
+        return (Note(f"metadata {shown(message[:1_000])}", routine=True),)
 
     def send(self, event: ServerEvent) -> Sequence[str]:
         """Write an event as the module takes it back."""
@@ -156,8 +156,7 @@ class JambonzAdapter:
         except ConfigError as error:
             raise UnsupportedAudio(str(error)) from None
         self.config = replace(self._asked, audio=audio)
-        call = shown(told.get("callSid"))
-        return Note(f"jambonz call {call}"), Start(self.config)
+        return (Start(self.config, f"call {shown(told.get('callSid'))}"),)
 
 
 def _at_8_khz(offer: Offer) -> Offer:
@@ -183,5 +182,9 @@ AUDIO_FORK = Dialect(
 )
 AUDIO_STREAM = Dialect("/audio_stream", partial(ForkAdapter, "json"), refusal)
 JAMBONZ = Dialect(
-    "/jambonz", JambonzAdapter, refusal, subprotocol=_agreed("audio.jambonz.org")
+    "/jambonz",
+    JambonzAdapter,
+    refusal,
+    subprotocol=_agreed("audio.jambonz.org"),
+    silent=True,
 )

@@ -15,7 +15,7 @@ from typing import Any
 from streaming.config import AudioFormat, Encoding, StreamConfig
 from streaming.errors import BadRequest, ConfigError, ProtocolError, UnsupportedAudio
 from streaming.events import Finish, ServerEvent
-from streaming.protocols.adapter import Dialect, Heard, Note, Offer, Opening, Start
+from streaming.protocols.adapter import Dialect, Heard, Offer, Opening, Start
 from streaming.protocols.json_objects import (
     Fields,
     audio_of,
@@ -161,7 +161,7 @@ class TwilioAdapter:
         self._timeline = Timeline(audio)
         call = shown(start.get(variant.call))
         tracks = " and ".join(self._tracks)
-        return Note(f"{variant.name} call {call}: {tracks}"), Start(self.config)
+        return (Start(self.config, f"call {call}: {tracks}"),)
 
     def _media(self, media: Fields) -> Sequence[Heard]:
         if self.config is None:
@@ -233,6 +233,6 @@ def _format_of(told: Fields, variant: Variant, channels: int) -> AudioFormat:
 
 
 TWILIO, TELNYX, PLIVO = (
-    Dialect(variant.path, partial(TwilioAdapter, variant), refusal)
+    Dialect(variant.path, partial(TwilioAdapter, variant), refusal, silent=True)
     for variant in VARIANTS.values()
 )

@@ -122,8 +122,9 @@ class Connection:
                         await self._room()
                 case Say():
                     stream.say(item)
-                case Note(text):
-                    _log.warning("%s: %s", self._dialect.path, text)
+                case Note(text, routine):
+                    level = logging.INFO if routine else logging.WARNING
+                    _log.log(level, "%s: %s", self._dialect.path, text)
                 case Start():
                     raise RuntimeError("a stream is started once")
                 case _:

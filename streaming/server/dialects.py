@@ -12,9 +12,13 @@ from websockets.typing import Subprotocol
 
 from streaming.config import LimitConfig
 from streaming.protocols.adapter import Dialect
+from streaming.protocols.asterisk import ASTERISK
 from streaming.protocols.credentials import public_subprotocols
 from streaming.protocols.deepgram import DEEPGRAM
+from streaming.protocols.freeswitch import AUDIO_FORK, AUDIO_STREAM, JAMBONZ
 from streaming.protocols.native import NATIVE
+from streaming.protocols.openai_realtime import REALTIME
+from streaming.protocols.twilio import PLIVO, TELNYX, TWILIO
 from streaming.protocols.vosk import VOSK
 from streaming.server.door import Door
 
@@ -23,10 +27,23 @@ __all__ = [
     "add_headers",
     "choose_subprotocol",
     "dialect_at",
+    "greeting_s",
     "limits_of",
 ]
 
-DIALECTS: tuple[Dialect, ...] = (NATIVE, VOSK, DEEPGRAM)
+DIALECTS: tuple[Dialect, ...] = (
+    NATIVE,
+    VOSK,
+    DEEPGRAM,
+    REALTIME,
+    TWILIO,
+    TELNYX,
+    PLIVO,
+    AUDIO_FORK,
+    AUDIO_STREAM,
+    JAMBONZ,
+    ASTERISK,
+)
 
 
 def dialect_at(path: str) -> Dialect | None:
@@ -42,6 +59,13 @@ def limits_of(dialect: Dialect, limits: LimitConfig) -> LimitConfig:
         idle_timeout_s=limits.idle_timeout_s if idle_s is None else idle_s,
         backlog_s=limits.backlog_s if backlog_s is None else backlog_s,
     )
+
+
+def greeting_s(dialect: Dialect, limits: LimitConfig) -> float:
+    """How long its clients may take to say what they send."""
+    if dialect.idle_timeout_s is None:
+        return limits.handshake_timeout_s
+    return dialect.idle_timeout_s
 
 
 def choose_subprotocol(

@@ -28,10 +28,12 @@ class Greeted:
 
     Attributes:
         config: what that is.
+        label: what it calls the stream.
         rest: what else its last message meant.
     """
 
     config: StreamConfig
+    label: str = ""
     rest: Sequence[Heard] = ()
 
 
@@ -66,12 +68,13 @@ async def _converse(door: ServerConnection, adapter: Adapter) -> Greeted:
         heard = adapter.receive(await door.recv())
         for number, item in enumerate(heard, start=1):
             match item:
-                case Start(config):
-                    return Greeted(config, heard[number:])
+                case Start(config, label):
+                    return Greeted(config, label, heard[number:])
                 case Say():
                     for said in item.written():
                         await door.send(said)
-                case Note(text):
-                    _log.warning("%s: %s", type(adapter).__name__, text)
+                case Note(text, routine):
+                    level = logging.INFO if routine else logging.WARNING
+                    _log.log(level, "%s: %s", type(adapter).__name__, text)
                 case _:
                     raise RuntimeError(f"{item} came before the stream was started")

@@ -37,12 +37,14 @@ from streaming.server.dialects import (
     add_headers,
     choose_subprotocol,
     dialect_at,
+    greeting_s,
     limits_of,
 )
 from streaming.server.door import Door
-from streaming.server.greeting import greet
+from streaming.server.greeting import Greeted, greet
 from streaming.server.load import LoadWatch
 from streaming.server.metrics import Metrics
+from streaming.server.overhearing import Overheard
 from streaming.server.pages import (
     Pages,
     Whole,
@@ -292,7 +294,7 @@ class Server:
         limits = limits_of(dialect, self._config.limits)
         told = adapter.config is not None
         try:
-            greeted = await greet(door, adapter, limits.handshake_timeout_s)
+            greeted = await greet(door, adapter, greeting_s(dialect, limits))
             if not told:  # of how many channels it has
                 door.account.expect_room(greeted.config.audio.channels)
                 self._standing.load.admit(greeted.config.audio.channels)
@@ -301,7 +303,7 @@ class Server:
         except WavestitchError as error:
             await self._dismiss(door, dialect, error)
             return
-        identity, stream = self._open_stream(backend, door, greeted.config, limits)
+        identity, stream = self._open_stream(backend, door, greeted, limits)
         stream.outbox.put(self._ready(identity, greeted.config, backend.facts))
         if self._standing.draining:
             stream.outbox.put(GoAway("shutdown", limits.drain_s))
@@ -317,8 +319,9 @@ class Server:
         await _tell(door, dialect, error)
 
     def _open_stream(
-        self, backend: Backend, door: Door, config: StreamConfig, limits: LimitConfig
+        self, backend: Backend, door: Door, greeted: Greeted, limits: LimitConfig
     ) -> tuple[Identity, Stream]:
+        config = greeted.config
         engine, sessions, dialect = backend.engine, self.sessions, door.dialect
         if dialect is None or door.account is None:
             raise RuntimeError("a stream was let in before its dialect was known")
@@ -327,6 +330,9 @@ class Server:
             # No pass may hold the model for longer than half the smallest budget.
             engine.limit_passes(sessions.smallest_budget_ms() / 1_000)
 
+        overheard = None
+        if dialect.silent:
+            overheard = Overheard(dialect.path, greeted.label, words=config.words)
         around = Surroundings(
             engine,
             limits,
@@ -335,6 +341,7 @@ class Server:
             lambda error: dialect.refusal(error, door.opening.id),
             limit_passes,
             door.account,
+            overheard,
         )
 
         def make(first: int, on_end: Callable[[], None]) -> Stream:
@@ -343,6 +350,8 @@ class Server:
             return Stream(session, config, around, on_end)
 
         opened = sessions.open(config.audio.channels, make)
+        if overheard is not None:
+            overheard.session = opened[0].session
         limit_passes()
         return opened
 

@@ -63,6 +63,7 @@ class Surroundings:
         refusal: says an error in the stream's dialect.
         on_budget: called when a stream's budget has changed, or it has ended.
         account: on which it sends its audio.
+        overhear: told each event as well; None where only the client is.
     """
 
     engine: Inference
@@ -72,6 +73,7 @@ class Surroundings:
     refusal: Callable[[Exception], Refusal]
     on_budget: Callable[[], None]
     account: Account
+    overhear: Callable[[ServerEvent], None] | None = None
 
 
 class Stream:
@@ -331,6 +333,8 @@ class Stream:
 
     def _tell(self, event: ServerEvent) -> None:
         metrics = self._around.metrics
+        if self._around.overhear is not None:
+            self._around.overhear(event)
         since = None
         match event:
             case Partial():

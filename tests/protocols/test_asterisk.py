@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from streaming.config import AudioFormat, Encoding, StreamConfig
 from streaming.errors import BadRequest, WavestitchError
 from streaming.events import Audio, Final, Pass
-from streaming.protocols.adapter import Note, Offer, Opening, Start
+from streaming.protocols.adapter import Offer, Opening, Start
 from streaming.protocols.asterisk import ASTERISK, FORMATS
 
 OFFER = Offer(StreamConfig(), ("en",), lambda: 180)
@@ -49,10 +49,8 @@ def test_the_first_message_tells_the_format(message, audio):
 
     heard = adapter.receive(message)
 
-    assert (
-        Note("asterisk channel 'WebSocket/asr/0x7f'"),
-        Start(StreamConfig(audio=audio)),
-    ) == heard
+    label = "channel 'WebSocket/asr/0x7f'"
+    assert (Start(StreamConfig(audio=audio), label),) == heard
     assert (Audio(b"ab"),) == adapter.receive(b"ab")
 
 
@@ -123,4 +121,4 @@ def test_whatever_is_sent_gives_events_or_a_typed_error(messages):
             events = adapter.receive(message)
         except WavestitchError:
             continue
-        assert all(isinstance(e, Note | Start | Audio) for e in events)
+        assert all(isinstance(e, Start | Audio) for e in events)

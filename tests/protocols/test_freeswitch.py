@@ -65,7 +65,9 @@ def test_a_module_of_freeswitch_tells_its_format_in_the_url(dialect):
 def test_its_first_text_is_the_dialplans_own(dialect):
     adapter = opened(dialect)
 
-    assert (Note("metadata 'any \\u20ac {'"),) == adapter.receive("any € {")
+    assert (Note("metadata 'any \\u20ac {'", routine=True),) == adapter.receive(
+        "any € {"
+    )
     assert (Audio(b"ab"),) == adapter.receive(b"ab")
     assert () == adapter.receive("bye")
 
@@ -89,7 +91,7 @@ def test_jambonz_tells_its_format_in_its_first_message():
     heard = adapter.receive(CALL)
 
     audio = AudioFormat(Encoding.PCM_S16LE, 16_000, 2)
-    assert (Note("jambonz call '7d6f'"), Start(StreamConfig(audio=audio))) == heard
+    assert (Start(StreamConfig(audio=audio), "call '7d6f'"),) == heard
     assert (Audio(b"ab"),) == adapter.receive(b"ab")
     assert () == adapter.receive('{"event":"dtmf","dtmf":"2"}')
 

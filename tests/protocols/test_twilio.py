@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from streaming.config import AudioFormat, Encoding, StreamConfig
 from streaming.errors import BadRequest, WavestitchError
 from streaming.events import Audio, Final, Finish, Pass
-from streaming.protocols.adapter import Note, Offer, Opening, Start
+from streaming.protocols.adapter import Offer, Opening, Start
 from streaming.protocols.twilio import PLIVO, TELNYX, TWILIO
 
 OFFER = Offer(StreamConfig(), ("en",), lambda: 180)
@@ -129,8 +129,7 @@ def test_a_documented_call_is_heard_from_start_to_stop():
 
     mulaw = AudioFormat(Encoding.MULAW, 8_000)
     assert [
-        Note("twilio call 'CA123': inbound"),
-        Start(StreamConfig(audio=mulaw)),
+        Start(StreamConfig(audio=mulaw), "call 'CA123': inbound"),
         Audio(FRAME),
         Audio(FRAME),
         Finish(),
@@ -155,7 +154,7 @@ def test_both_tracks_are_two_channels_the_caller_first():
         Audio(b"\x01\x02" * 160),
         Audio(b"\x01\xff" * 160, concealed=(0, 160)),
         Finish(),
-    ] == events[2:]
+    ] == events[1:]
 
 
 def test_a_gap_in_a_track_is_filled_and_counted():
@@ -178,7 +177,7 @@ def test_telnyx_is_put_in_order_by_chunk():
         *(telnyx_media(chunk, frames[chunk - 1]) for chunk in order),
     )
 
-    assert b"".join(frames) == b"".join(e.data for e in events[2:])
+    assert b"".join(frames) == b"".join(e.data for e in events[1:])
     assert AudioFormat(Encoding.MULAW, 8_000) == adapter.config.audio
 
 
@@ -324,4 +323,4 @@ def test_whatever_is_sent_gives_events_or_a_typed_error(name, messages):
             events = adapter.receive(message)
         except WavestitchError:
             continue
-        assert all(isinstance(e, Note | Start | Audio | Finish) for e in events)
+        assert all(isinstance(e, Start | Audio | Finish) for e in events)

@@ -145,9 +145,8 @@ class Form:
             self._ready.append(data[start:end])
             return
         if len(self._text) + end - start > MAX_FIELD_BYTES:
-            raise TooBig(
-                f"a field may have {MAX_FIELD_BYTES} bytes: {self._field[:80]}"
-            )
+            name = self._field[:80]
+            raise TooBig(f"{name} must have at most {MAX_FIELD_BYTES} bytes, has more")
         self._text += data[start:end]
 
     def _part_end(self) -> None:

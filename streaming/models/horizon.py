@@ -30,11 +30,14 @@ class Horizon:
         left: rows before the hop.
         sink: first rows of an utterance that are seen however long it lasts.
         right: rows of right context whose front end is kept for the next step.
+        hop: rows of the usual hop, so that steps of its size can be prepared for; 0
+            where it is not known.
     """
 
     left: int
     sink: int = 0
     right: int = 0
+    hop: int = 0
 
     @classmethod
     def from_config(
@@ -46,7 +49,10 @@ class Horizon:
             return geometry.samples_of_ms(ms) // geometry.stride
 
         return cls(
-            rows(window.left(stateful=True)), rows(model.sink_ms), rows(window.right_ms)
+            rows(window.left(stateful=True)),
+            rows(model.sink_ms),
+            rows(window.right_ms),
+            max(1, rows(window.hop_ms)),
         )
 
     @property

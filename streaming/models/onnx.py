@@ -7,18 +7,19 @@ not know how the graph was made.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, distribution
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, TypeAlias, cast
 
 import numpy as np
-import onnxruntime
 
 from streaming.errors import ConfigError, ModelError
 from streaming.events import LogitRows, Samples
+from streaming.models.bound_onnx import KEEP, BoundOnnx, BoundState
 from streaming.models.checkpoint import METADATA, Checkpoint
 from streaming.models.horizon import Horizon
 from streaming.models.model import State, Step, Windowed
+from streaming.models.onnx_opening import open_beside, open_chosen
 from streaming.models.stateful_onnx import (
     OnnxState,
     Rows,
@@ -29,9 +30,9 @@ from streaming.models.stateful_onnx import (
 
 __all__ = ["OnnxModel", "load_onnx"]
 
-_CPU = "CPUExecutionProvider"
-_CUDA = "CUDAExecutionProvider"
 _CUDA_BATCH = 32
+
+_States: TypeAlias = AbstractContextManager[Sequence[OnnxState | BoundState]]
 
 
 class OnnxModel(Windowed):
@@ -52,7 +53,7 @@ class OnnxModel(Windowed):
         session: Any,
         device: str,
         precision: str,
-        keeps: StatefulOnnx | None = None,
+        keeps: StatefulOnnx | BoundOnnx | None = None,
     ) -> None:
         self.checkpoint = checkpoint
         self.name = checkpoint.name
@@ -68,7 +69,7 @@ class OnnxModel(Windowed):
         self.max_batch = 1 if device == "cpu" else _CUDA_BATCH
         self.stateful = keeps is not None
         self._keeps = keeps
-        self._scratch = keeps.scratch() if keeps else None
+        self._scratch = keeps.scratch() if isinstance(keeps, StatefulOnnx) else None
         self._session = session
 
     def forward(self, batch: Sequence[Samples]) -> list[LogitRows]:
@@ -93,16 +94,16 @@ class OnnxModel(Windowed):
         """See `Model.step`; as in `forward` each is a pass of its own."""
         if self._keeps is None:
             return super().step(batch)
-        with self._keeps.held([step.state for step in batch]) as states:
+        holding = self._keeps.held([step.state for step in batch])
+        with cast(_States, holding) as states:
             taken = [self._take(*each) for each in zip(states, batch, strict=True)]
             for state, step, found in zip(states, batch, taken, strict=True):
                 hop = self.geometry.steps(step.hop)
-                ready = max(0, self._known(len(step.samples)) - hop)
                 ended = bool(step.hop % self.geometry.stride)
-                state.move(hop, ready, found, ended=ended)
+                state.move(hop, self._next_ready(step), found, ended=ended)
         return [found["logits"][0] for found in taken]
 
-    def _take(self, state: OnnxState, step: Step) -> Mapping[str, Rows]:
+    def _take(self, state: OnnxState | BoundState, step: Step) -> Mapping[str, Any]:
         samples, hop, stride = step.samples, step.hop, self.geometry.stride
         padded = self._padded(samples)
         if not 0 <= hop <= len(samples) or (hop < len(samples) and hop % stride):
@@ -112,10 +113,20 @@ class OnnxModel(Windowed):
             )
         # An utterance may end before samples that were right context.
         ready = min(state.ready, self._known(len(samples)))
+        fresh = padded[None, ready * stride :]
+        if isinstance(state, BoundState):
+            rows, session = self.geometry.steps(hop), self._open_session()
+            next_ready = self._next_ready(step)
+            with self._telling():
+                return state.take(session, fresh, ready, rows, next_ready)
         past = state.feeds(ready, self._scratch)
         names = outputs(state.owner.shape)
-        found = self._run(names, {"samples": padded[None, ready * stride :], **past})
+        found = self._run(names, {"samples": fresh, **past})
         return dict(zip(names, found, strict=True))
+
+    def _next_ready(self, step: Step) -> int:
+        """Rows after the hop that will be known, whatever follows."""
+        return max(0, self._known(len(step.samples)) - self.geometry.steps(step.hop))
 
     def _known(self, samples: int) -> int:
         """Rows that do not change when more follows; at least one row is not."""
@@ -141,13 +152,22 @@ class OnnxModel(Windowed):
         return self._run(["logits"], feeds)[0]
 
     def _run(self, names: Sequence[str], feeds: Mapping[str, Rows]) -> list[Rows]:
+        session = self._open_session()
+        with self._telling():
+            found: list[Rows] = session.run(names, feeds)
+        return found
+
+    def _open_session(self) -> Any:
         if self._session is None:
             raise ModelError(f"{self.name} was closed")
+        return self._session
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
         try:
-            found: list[Rows] = self._session.run(names, feeds)
+            yield
         except Exception as error:  # its exceptions have no common base
             raise ModelError(f"{self.name}: ONNX Runtime failed: {error}") from error
-        return found
 
     def clone(self) -> OnnxModel:
         """One more worker's model around the same session."""
@@ -168,93 +188,57 @@ def load_onnx(
     inference: str = "windowed",
     horizon: Horizon | None = None,
     cache: str = "auto",
+    bound: bool = False,
 ) -> OnnxModel:
     """Open the graph of the wished precision.
 
     Args:
         checkpoint: has at least one graph.
         device: `cpu`, `cuda`, `cuda:1` or `auto` (a GPU where this ONNX Runtime
-            has one that works, else the CPU).
+            has one that works, else the CPU; steps run on a GPU only where it is
+            named).
         precision: `int8`, `fp32`, or `auto`: int8 on a CPU, fp32 on a GPU.
-        inference: `windowed`, `stateful` (on a CPU), or `auto`: stateful where the
-            checkpoint was trained for it, the graph can and it runs on a CPU.
+        inference: `windowed`, `stateful`, or `auto`: stateful where the checkpoint
+            was trained for it, the graph can and it runs on a CPU.
         horizon: of a stateful model.
-        cache: precision of the states: `fp32` (`auto`), `fp16` or `bf16`.
+        cache: precision of the states: `fp32` (`auto`), on a CPU `fp16` or `bf16`.
+        bound: states stay with ONNX Runtime, as they always do on a GPU.
 
     Raises:
         ConfigError: no such graph, precision, device or inference.
         ModelError: ONNX Runtime cannot read the graph, would run it on another
             device than was asked for, or it is not as its folder says.
     """
-    if inference == "stateful":
-        device = _device_of_steps(checkpoint, device)
-    session, device, precision = _open_chosen(checkpoint, device, precision)
-    _insist_as_described(checkpoint, session)
-    steps = checkpoint.steps if device == "cpu" else None
-    keeps = None
-    if steps and (
-        inference == "stateful" or (inference, checkpoint.streaming) == ("auto", True)
-    ):
-        if horizon is None:
-            raise ConfigError("stateful inference needs a horizon")
-        keeps = StatefulOnnx(steps, horizon, "fp32" if cache == "auto" else cache)
-    return OnnxModel(checkpoint, session, device, precision, keeps)
-
-
-def _device_of_steps(checkpoint: Checkpoint, device: str) -> str:
-    """Where the user insists on steps.
-
-    Raises:
-        ConfigError: there are none, or not on this device.
-    """
-    if checkpoint.steps is None:
+    asked = inference == "stateful"
+    if asked and checkpoint.steps is None:
         raise ConfigError(
             f"inference stateful: the ONNX graph of {checkpoint.folder} runs whole "
             "windows only (exported plain, by an older version, or with the group "
             "norm of wav2vec2-base); take backend torch, or export it again"
         )
-    if device.partition(":")[0] == "cuda":
-        raise ConfigError(
-            f"inference stateful on {device}: ONNX Runtime takes steps on a CPU only, "
-            "as it would copy the state to the GPU and back; take backend torch"
-        )
-    return "cpu"
-
-
-def _open_chosen(
-    checkpoint: Checkpoint, device: str, precision: str
-) -> tuple[Any, str, str]:
-    """A session, the device that it runs on, and its precision."""
-    wants_cuda = device == "auto" or device.partition(":")[0] == "cuda"
-    if not wants_cuda and device != "cpu":
-        raise ConfigError(f"device must be cpu, cuda, cuda:N or auto, got {device!r}")
-    if wants_cuda and _CUDA not in onnxruntime.get_available_providers():
-        if device != "auto":
+    if asked and device == "auto":
+        device = "cpu"
+    number = int(device.partition(":")[2] or 0)
+    session, device, precision = open_chosen(checkpoint, device, precision)
+    _insist_as_described(checkpoint, session)
+    trained = inference == "auto" and checkpoint.streaming and device == "cpu"
+    if checkpoint.steps is None or not (asked or trained):
+        return OnnxModel(checkpoint, session, device, precision)
+    if horizon is None:
+        raise ConfigError("stateful inference needs a horizon")
+    kept = "fp32" if cache == "auto" else cache
+    keeps: StatefulOnnx | BoundOnnx
+    if bound or device != "cpu":
+        if kept != "fp32":
             raise ConfigError(
-                f"device {device}: this ONNX Runtime has no CUDA; "
-                f"{_remedy()}, or use the torch backend"
+                f"cache_precision {kept} on {device}: ONNX Runtime keeps states as "
+                "fp32 there; take backend torch"
             )
-        wants_cuda = False
-    # The int8 operators exist on the CPU only: a GPU would copy back and forth.
-    order = {"auto": ("fp32",) if wants_cuda else ("int8", "fp32")}
-    chosen = next(
-        (p for p in order.get(precision, (precision,)) if p in checkpoint.onnx), None
-    )
-    if chosen is None and wants_cuda and device == "auto":
-        return _open_chosen(checkpoint, "cpu", precision)
-    if chosen is None or (wants_cuda and chosen == "int8" and device != "auto"):
-        raise ConfigError(
-            f"precision {precision} on {device}: {checkpoint.folder} has graphs for "
-            f"{', '.join(checkpoint.onnx) or 'none'}, of which int8 needs a CPU"
-        )
-    if chosen == "int8":
-        wants_cuda = False
-    session = _open(checkpoint, chosen, device if wants_cuda else "cpu")
-    runs_on = session.get_providers()[0]
-    if wants_cuda and runs_on != _CUDA and device != "auto":
-        # It falls back to the CPU without a word where CUDA does not start.
-        raise ModelError(f"device {device}: ONNX Runtime fell back to {runs_on}")
-    return session, "cuda" if runs_on == _CUDA else "cpu", chosen
+        mover = open_beside(KEEP, session)
+        keeps = BoundOnnx(checkpoint.steps, horizon, device, number, mover)
+    else:
+        keeps = StatefulOnnx(checkpoint.steps, horizon, kept)
+    return OnnxModel(checkpoint, session, device, precision, keeps)
 
 
 def _insist_as_described(checkpoint: Checkpoint, session: Any) -> None:
@@ -274,46 +258,3 @@ def _insist_as_described(checkpoint: Checkpoint, session: Any) -> None:
             f"{checkpoint.folder}: the graph's inputs {', '.join(found)} are not those "
             f"that its {METADATA} describes; export it again"
         )
-
-
-def _remedy() -> str:
-    """What to install: two distributions write the module `onnxruntime`.
-
-    The one installed last wins, and removing either breaks the other.
-    """
-    if not _installed("onnxruntime-gpu"):
-        return 'pip install "wavestitch[gpu]"'
-    if not _installed("onnxruntime"):
-        return "the installed onnxruntime-gpu has no CUDA on this platform"
-    return (
-        "onnxruntime and onnxruntime-gpu are both installed and overwrite each other: "
-        "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu"
-    )
-
-
-def _installed(name: str) -> bool:
-    try:
-        distribution(name)
-    except PackageNotFoundError:
-        return False
-    return True
-
-
-def _open(checkpoint: Checkpoint, precision: str, device: str) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors
-    # One thread a worker: two workers of one thread beat one of two by 1.3-1.8x.
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # It would keep a memory plan for every length that was ever seen.
-    options.enable_mem_pattern = False
-    providers: list[Any] = [_CPU]
-    if device != "cpu":
-        number = int(device.partition(":")[2] or 0)
-        providers.insert(0, (_CUDA, {"device_id": number}))
-    path = checkpoint.onnx[precision]
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:  # its exceptions have no common base
-        raise ModelError(f"{path}: ONNX Runtime cannot open it: {error}") from error

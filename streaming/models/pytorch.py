@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,13 +26,14 @@ from streaming.models.checkpoint import ARCHITECTURES, Checkpoint
 from streaming.models.horizon import Horizon
 from streaming.models.mel import MelFeatures
 from streaming.models.model import State, Step, Windowed
-from streaming.models.stateful_torch import Stepper
+from streaming.models.stateful_torch import HowSteps, Stepper
+from streaming.models.torch_batch import fetch, send
 
 __all__ = ["PytorchModel", "fold_weights", "load_module", "load_pytorch"]
 
 _reports: Any = transformers_logging
 
-_GPU_BATCH = 64
+_GPU_BATCH = 128
 _PRECISIONS = {
     "fp32": torch.float32,
     "bf16": torch.bfloat16,
@@ -103,20 +105,20 @@ class PytorchModel(Windowed):
     ) -> LogitRows:
         """`(batch, most steps, labels)`; rows past a window's own are rubbish."""
         device, dtype = self._module.device, self._module.dtype
-        inputs = torch.from_numpy(samples).to(device)
-        ends = torch.tensor(padded, device=device)
+        inputs = send(samples, device)
+        ends = padded
         if self._features is not None:
-            inputs = self._features(inputs, torch.tensor(lengths, device=device))
+            inputs = self._features(inputs, send(np.array(lengths), device))
             # Features a row: the stacked frames, halved again by an adapter.
             a_row = self.geometry.stride // (160 * self._features.stacked)
-            counts = [self.geometry.steps(n) * a_row for n in lengths]
-            ends = torch.tensor(counts, device=device)
+            ends = [self.geometry.steps(n) * a_row for n in lengths]
         mask = None
         if len(set(padded)) > 1:
-            mask = torch.arange(inputs.shape[1], device=device)[None] < ends[:, None]
+            last = send(np.array(ends), device)[:, None]
+            mask = torch.arange(inputs.shape[1], device=device)[None] < last
             mask = mask.long()
         logits = self._module(inputs.to(dtype), attention_mask=mask).logits
-        rows: LogitRows = logits.float().cpu().numpy()
+        rows: LogitRows = fetch(logits.float())
         return rows
 
     def open(self) -> State:
@@ -156,6 +158,7 @@ def load_pytorch(
     trust_pickle: bool = False,
     horizon: Horizon | None = None,
     cache: str = "auto",
+    steps: HowSteps = HowSteps(),  # noqa: B008 (frozen)
 ) -> PytorchModel:
     """Load the weights onto a device.
 
@@ -171,6 +174,7 @@ def load_pytorch(
         horizon: of a stateful model; None loads a windowed one.
         cache: precision of the states' keys and values: `fp32`, `bf16`, `fp16`, or
             `auto`, that of the model.
+        steps: how steps are run, `cache` apart.
 
     Raises:
         ConfigError: the device, the precision or stateful inference is not to be
@@ -199,7 +203,8 @@ def load_pytorch(
     stepper = None
     if horizon is not None:
         kept = None if cache == "auto" else _PRECISIONS[cache]
-        stepper = Stepper(module, checkpoint.geometry, horizon, kept)
+        how = replace(steps, cache=kept)
+        stepper = Stepper(module, checkpoint.geometry, horizon, how)
     return PytorchModel(checkpoint, module, features, stepper)
 
 

@@ -7,17 +7,16 @@ graph that takes steps; neither runs it nor knows samples.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from streaming.errors import ModelError
 from streaming.models.checkpoint import StepShape
+from streaming.models.held_onnx import Hold, held
 from streaming.models.horizon import Horizon
 from streaming.models.model import State
 
@@ -50,6 +49,12 @@ class StatefulOnnx:
         """A state without a past."""
         return OnnxState(self)
 
+    def held(
+        self, states: Sequence[State]
+    ) -> AbstractContextManager[Sequence[OnnxState]]:
+        """Hold states for a step; see `held_onnx.held`."""
+        return held(states, OnnxState, self)
+
     def room(self, places: int, precision: str) -> Kept:
         """For as many places: `(layers, keys or values, places, batch, hidden)`."""
         shape = (self.shape.layers, 2, places, 1, self.shape.hidden)
@@ -61,25 +66,6 @@ class StatefulOnnx:
             return None
         return self.room(self.horizon.places, "fp32")
 
-    @contextmanager
-    def held(self, states: Sequence[State]) -> Iterator[list[OnnxState]]:
-        """Hold states for a step: none is taken twice, or freed meanwhile.
-
-        Raises:
-            ModelError: a state is another model's, closed, ended, or held already.
-        """
-        mine: list[OnnxState] = []
-        try:
-            for state in states:
-                if not isinstance(state, OnnxState) or state.owner is not self:
-                    raise ModelError("a state of another model was given to a step")
-                state.hold()
-                mine.append(state)
-            yield mine
-        finally:
-            for state in mine:
-                state.let_go()
-
 
 class OnnxState:
     """The left context of one utterance; see `model.State`.
@@ -89,6 +75,7 @@ class OnnxState:
 
     Attributes:
         ready: rows ahead whose frames are known, whatever follows.
+        hold: who takes its step.
     """
 
     def __init__(self, owner: StatefulOnnx) -> None:
@@ -98,10 +85,7 @@ class OnnxState:
         self._past = 0  # rows that the steps have moved on by
         self._frames: Rows = np.zeros((shape.padding, 1, shape.hidden), np.float32)
         self._kept = owner.room(0, owner.cache)
-        self._lock = threading.Lock()  # guards the flags
-        self._held = False
-        self._ended = False
-        self._closed = False
+        self.hold = Hold(self._free)
 
     @property
     def bytes(self) -> int:
@@ -110,38 +94,11 @@ class OnnxState:
 
     def close(self) -> None:
         """See `State.close`; waits for the step that is being taken."""
-        with self._lock:
-            self._closed = True
-            self._free()
-
-    def hold(self) -> None:
-        """Take it for a step.
-
-        Raises:
-            ModelError: it is closed, ended, or held already.
-        """
-        with self._lock:
-            if self._closed:
-                raise ModelError("a closed state was given to a step")
-            if self._held:
-                raise ModelError("a state was given to two steps at once")
-            if self._ended:
-                raise ModelError(
-                    f"a state whose utterance ended with row {self._past} was given "
-                    "to a step"
-                )
-            self._held = True
-
-    def let_go(self) -> None:
-        """The step is over."""
-        with self._lock:
-            self._held = False
-            self._free()
+        self.hold.close()
 
     def _free(self) -> None:
-        if self._closed and not self._held:
-            self._frames = np.empty((0, 1, 0), np.float32)
-            self._kept = np.empty((0, 2, 0, 1, 0), self._kept.dtype)
+        self._frames = np.empty((0, 1, 0), np.float32)
+        self._kept = np.empty((0, 2, 0, 1, 0), self._kept.dtype)
 
     def feeds(self, ready: int, scratch: Rows | None) -> dict[str, Rows]:
         """What the graph takes besides the samples.
@@ -178,7 +135,8 @@ class OnnxState:
         frames = np.concatenate((self._frames[:padding], outputs["frames"]))
         self._frames = frames[hop : hop + padding + self.ready].copy()
         self._past += hop
-        self._ended = ended
+        if ended:
+            self.hold.ended = self._past
 
     def _grow(self, places: int) -> None:
         """Most utterances are far shorter than the bound: double up to it."""

@@ -8,35 +8,17 @@ utterance so far. Knows the modules of transformers; not where pieces come from.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from streaming.numeric.geometry import Geometry
 
-__all__ = ["Piece", "TorchFront"]
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """One utterance's samples in a batch.
-
-    Attributes:
-        length: of its samples, padded to whole rows.
-        rows: how many of its first rows are final, so that they count for all of
-            the utterance that follows.
-        before: values behind the utterance's sums until now.
-    """
-
-    length: int
-    rows: int
-    before: int
+__all__ = ["TorchFront"]
 
 
 class TorchFront:
-    """Samples to rows of the transformer's input.
+    """Samples to rows of the transformer's input: tensors in, tensors out.
 
     Args:
         body: the `Wav2Vec2Model`.
@@ -58,14 +40,29 @@ class TorchFront:
         """Values that a channel's sums gain from so many final rows."""
         return rows * self._a_row if self.channels else 0
 
+    def counts(self, length: int, final: int, before: int) -> tuple[int, int, int]:
+        """What a group norm has to know of a piece, in values of a channel.
+
+        Args:
+            length: of its samples, padded to whole rows.
+            final: how many of its first rows are final, so that they count for all
+                of the utterance that follows.
+            before: values behind the utterance's sums until now.
+
+        Returns:
+            Its values, those that count from now on, and all that count for it.
+        """
+        values = (length - self._kernel) // self._stride + 1
+        return values, self.frames(final), before + values
+
     def __call__(
-        self, samples: torch.Tensor, pieces: Sequence[Piece], sums: torch.Tensor
+        self, samples: torch.Tensor, counts: torch.Tensor, sums: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Run it.
 
         Args:
             samples: `(batch, n)`, zero beyond each piece's length.
-            pieces: of the batch.
+            counts: `(batch, 3)`, of each piece; read by a group norm alone.
             sums: `(batch, channels, 2)` of the utterances until now.
 
         Returns:
@@ -74,7 +71,7 @@ class TorchFront:
         """
         x = samples[:, None]
         if self.channels:
-            x, sums = self._over_time(self._first.conv(x), pieces, sums)
+            x, sums = self._over_time(self._first.conv(x), counts, sums)
         else:
             x = self._first(x)
         for layer in self._layers:
@@ -83,24 +80,18 @@ class TorchFront:
         return rows, sums
 
     def _over_time(
-        self, x: torch.Tensor, pieces: Sequence[Piece], sums: torch.Tensor
+        self, x: torch.Tensor, counts: torch.Tensor, sums: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The group norm, a group a channel, by the statistics so far."""
-        lengths = [(each.length - self._kernel) // self._stride + 1 for each in pieces]
-        total = [
-            each.before + length for each, length in zip(pieces, lengths, strict=True)
-        ]
-        final = [self.frames(each.rows) for each in pieces]
-        begun = torch.tensor([each.before > 0 for each in pieces], device=x.device)
+        begun = counts[:, 2] > counts[:, 0]
         sums = torch.where(begun[:, None, None], sums, 0.0)  # a slot's last utterance
-        numbers = torch.tensor([lengths, final, total], device=x.device)
         # (batch, time, 2): what counts for this step, and what for those to come.
         at = torch.arange(x.shape[2], device=x.device)[None, :, None]
-        counts = (at < numbers[:2].T[:, None]).float()
+        taken = (at < counts[:, None, :2]).float()
         values = x.float()
         # (batch, channels, 2 kinds of count, value and square)
-        new = torch.stack((values @ counts, values.square() @ counts), -1).double()
-        moments = (sums + new[:, :, 0]) / numbers[2, :, None, None]
+        new = torch.stack((values @ taken, values.square() @ taken), -1).double()
+        moments = (sums + new[:, :, 0]) / counts[:, 2, None, None]
         mean = moments[..., 0]
         variance = (moments[..., 1] - mean.square()).clamp_min(0)
         norm = self._first.layer_norm

@@ -16,7 +16,7 @@ pytest.importorskip("onnx")
 
 from streaming.config import ModelConfig
 from streaming.errors import ConfigError, ModelError
-from streaming.models import onnx
+from streaming.models import onnx_opening
 from streaming.models.loading import load_model
 from tests.checkpoints import checkpoint, exported, noise
 
@@ -130,9 +130,9 @@ BOTH = (
 def test_what_to_install_follows_from_what_is_installed(installed, remedy, monkeypatch):
     def distribution(name):
         if name not in installed:
-            raise onnx.PackageNotFoundError(name)
+            raise onnx_opening.PackageNotFoundError(name)
 
-    monkeypatch.setattr(onnx, "distribution", distribution)
+    monkeypatch.setattr(onnx_opening, "distribution", distribution)
     monkeypatch.setattr(
         onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"]
     )

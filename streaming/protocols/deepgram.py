@@ -105,6 +105,7 @@ class DeepgramAdapter:
 
     def _fix(self, audio: AudioFormat) -> StreamConfig:
         self.config = replace(self._asked.config, audio=audio)
+        self._rate = audio.sample_rate
         self._byte_rate = audio.sample_rate * audio.channels * audio.encoding.width
         self._channels = [_Channel() for _ in range(audio.channels)]
         return self.config
@@ -204,26 +205,29 @@ class DeepgramAdapter:
 
     def _gapped(self) -> bool:
         """Whether some channel has been silent for long enough, so far as is known."""
-        gap_s = self._asked.utterance_end_s or 0.0
-        latest = self._bytes / self._byte_rate - gap_s
-        for each in self._channels:
-            if each.last_word_end is not None and each.last_word_end <= latest:
-                return True
-        return False
+        now = self._bytes / self._byte_rate
+        return any(self._gap_of(each, now) for each in self._channels)
+
+    def _gap_of(self, channel: _Channel, now: float) -> bool:
+        gap_s, end = self._asked.utterance_end_s, channel.last_word_end
+        return gap_s is not None and end is not None and now - end >= gap_s
 
     def _gaps(self) -> Sequence[str]:
         """Tell them, now that all that was heard before has been told."""
+        told = self._gaps_until(self._bytes / self._byte_rate)
+        return [messages.written(fields) for fields in told]
+
+    def _gaps_until(self, now: float) -> list[Mapping[str, Any]]:
         said = []
-        gap_s = self._asked.utterance_end_s or 0.0
-        latest = self._bytes / self._byte_rate - gap_s
         for number, each in enumerate(self._channels):
-            end = each.last_word_end
-            if each.speaking or end is None or end > latest:
-                continue
-            each.last_word_end = None
-            told = messages.utterance_end(number, len(self._channels), end)
-            said.append(messages.written(told))
+            if not each.speaking and self._gap_of(each, now):
+                said.append(self._gap(number))
         return said
+
+    def _gap(self, number: int) -> Mapping[str, Any]:
+        channel = self._channels[number]
+        end, channel.last_word_end = channel.last_word_end or 0.0, None
+        return messages.utterance_end(number, len(self._channels), end)
 
     # --- to the client -----------------------------------------------------
 
@@ -246,7 +250,8 @@ class DeepgramAdapter:
             case Flushed():
                 return self._flushed(event)
             case Finished():
-                return [self._metadata(event)]
+                end = event.totals[0].received / self._rate
+                return [*self._gaps_until(end), self._metadata(event)]
             case _:
                 pass
         return []
@@ -256,11 +261,13 @@ class DeepgramAdapter:
         return messages.results(event, count, self._model, request, **how)
 
     def _started(self, event: SpeechStarted) -> Sequence[Mapping[str, Any]]:
-        self._channels[event.channel].speaking = True
-        if not self._asked.vad_events:
-            return []
-        count = len(self._channels)
-        return [messages.speech_started(event.channel, count, event.at)]
+        channel, count = self._channels[event.channel], len(self._channels)
+        # Audio may have come faster than it was decoded: the silence before is news.
+        said = [self._gap(event.channel)] if self._gap_of(channel, event.at) else []
+        channel.speaking = True
+        if self._asked.vad_events:
+            said.append(messages.speech_started(event.channel, count, event.at))
+        return said
 
     def _final(self, event: Final) -> dict[str, Any]:
         channel = self._channels[event.channel]
@@ -277,23 +284,21 @@ class DeepgramAdapter:
 
     def _flushed(self, event: Flushed) -> Sequence[Mapping[str, Any]]:
         """Who asked waits for an answer, where nothing was left to finalize too."""
-        said = []
-        rate = self.config.audio.sample_rate if self.config else 1
+        said: list[Mapping[str, Any]] = []
+        at = event.received / self._rate
         for number, channel in enumerate(self._channels):
             if not channel.finalized:
-                at = event.received / rate
                 nothing = Final(number, 0, "", at, at, 0.0, Pass.STITCHED)
                 said.append(self._results(nothing, is_final=True, from_finalize=True))
             channel.finalized = False
-        return said
+        return [*said, *self._gaps_until(at)]
 
     def _metadata(self, event: Finished) -> dict[str, Any]:
-        rate = self.config.audio.sample_rate if self.config else 1
         return messages.metadata(
             self._opening.id,
             self._sha256.hexdigest(),
             self._opening.at,
-            event.totals[0].received / rate,
+            event.totals[0].received / self._rate,
             len(self._channels),
             self._model,
         )

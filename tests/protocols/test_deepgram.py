@@ -448,6 +448,24 @@ def test_who_speaks_again_has_not_ended():
     assert [1.0] == [said["last_word_end"] for said in speak(adapter, noise)]
 
 
+@pytest.mark.parametrize(
+    "event", [Flushed(32_000), Finished((Totals(32_000),)), SpeechStarted(0, 1, 2.0)]
+)
+def test_silence_that_is_decoded_late_is_told_late(event):
+    adapter = opened(GAP)
+    for _ in range(2):
+        assert [] == answers(adapter.receive(SECOND))
+    tell(adapter, SpeechStarted(0, 0, 0.5), FINAL)
+    ends = [said for said in tell(adapter, event) if said["type"] == "UtteranceEnd"]
+    assert [1.0] == [said["last_word_end"] for said in ends]
+
+
+def test_a_pause_that_is_short_is_not_told():
+    adapter = opened(GAP)
+    tell(adapter, SpeechStarted(0, 0, 0.5), FINAL)
+    assert [] == tell(adapter, SpeechStarted(0, 1, 1.9))
+
+
 def test_it_is_not_told_where_nobody_asked():
     adapter = opened()
     assert [] == speak(adapter, FINAL) + speak(adapter) + speak(adapter)

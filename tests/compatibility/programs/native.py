@@ -1,0 +1,20 @@
+"""Send a WAV over the native protocol; print each message."""
+
+import asyncio
+import sys
+import wave
+
+from websockets.asyncio.client import connect
+
+
+async def main(url: str, path: str) -> None:
+    with wave.open(path) as file:
+        rate, audio = file.getframerate(), file.readframes(file.getnframes())
+    async with connect(f"{url}/v1/stream?sample_rate={rate}") as socket:
+        await socket.send(audio)
+        await socket.send('{"type":"finish"}')
+        async for message in socket:
+            print(message)
+
+
+asyncio.run(main(*sys.argv[1:]))

@@ -136,7 +136,7 @@ def run():
     def start(model, *, workers=1, gated=False, **options):
         config = {
             name: options.pop(name)
-            for name in ("max_batch", "queue_s")
+            for name in ("max_batch", "queue_s", "hang_s", "state_mib")
             if name in options
         }
         engine = Engine(model, EngineConfig(workers=workers, **config), **options)
@@ -691,7 +691,7 @@ def settled(engine):
     """Wait until nothing waits or runs, its states being settled too."""
     with engine._change:
         assert engine._change.wait_for(
-            lambda: not engine._tally.busy and not engine._schedule.waiting, WAIT_S
+            lambda: not engine.stats.busy and not engine.stats.waiting, WAIT_S
         )
 
 
@@ -917,3 +917,89 @@ def test_every_state_is_closed_once_whatever_happens_when(script, sizes):
             tag = tag_of(answer.job)
             past = pieces[answer.job.stream, answer.job.utterance]
             assert digest(past[: past.index(tag) + 1]) == said(answer)
+
+
+# --- a worker that hangs -----------------------------------------------------
+
+
+class Clock:
+    """Moves when told to."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+    def look(self, engine, seconds):
+        """Look a few times a second for so long; what was said last."""
+        for _ in range(round(seconds * 5)):
+            self.now += 0.2
+            said = engine.look()
+        return said
+
+
+def test_a_forward_that_never_returns_is_noticed_and_no_stream_is_let_in(run, caplog):
+    model, answers, clock = ScriptedModel(), Answers(), Clock()
+    engine = run(model, gated=True, clock=clock, hang_s=20.0)
+
+    engine.submit(job(1), answers)
+    model.entered.get(timeout=WAIT_S)
+
+    assert clock.look(engine, 19.0) is None
+    engine.admit()
+    clock.now += 3_600.0  # the machine was suspended
+    assert engine.look() is None
+    assert "1 windows has run for 2" in clock.look(engine, 5.0)
+    assert (1, 1) == (engine.stats.hung, engine.stats.hangs)
+    with pytest.raises(Overloaded, match="the engine hangs: a pass over 1 windows"):
+        engine.admit()
+    assert 1 == caplog.text.count("the engine hangs: a pass")
+
+    model.gate.set()
+    assert 1 == said(answers.next())
+    settled(engine)
+    assert clock.look(engine, 1.0) is None
+    assert (0, 1) == (engine.stats.hung, engine.stats.hangs)
+    engine.admit()
+
+
+def test_one_worker_that_hangs_leaves_the_others_their_streams(run):
+    model, answers, clock = ScriptedModel(), Answers(), Clock()
+    engine = run(model, workers=2, gated=True, clock=clock, hang_s=20.0)
+
+    engine.submit(job(1), answers)
+    model.entered.get(timeout=WAIT_S)
+
+    assert clock.look(engine, 25.0) is not None
+    engine.admit()
+
+
+# --- room for states ---------------------------------------------------------
+
+
+def test_a_stream_that_would_find_no_place_for_its_state_is_refused(run):
+    model, answers = Historian(room=2), Answers()
+    engine = run(model, state_mib=0)
+    assert engine.most_states is None
+
+    for stream in (1, 2, 3):  # the third finds no room
+        engine.submit(window(stream, stream=stream), answers)
+    failed = [each for each in answers.take(3) if isinstance(each, Failed)]
+    settled(engine)
+
+    assert [3] == [each.job.stream for each in failed]
+    assert isinstance(failed[0].error, Overloaded)
+    assert (2, 2) == (engine.most_states, engine.stats.states_most)
+    with pytest.raises(Overloaded, match="all 2 places for the states"):
+        engine.admit()
+    engine.cancel(Cancel(1, None))
+    engine.admit()
+
+
+def test_warming_up_learns_what_states_take(run):
+    """One of the model's steps leaves 100 bytes, a whole left context a few."""
+    engine = run(Historian(), state_mib=1)
+
+    assert 100 < engine.most_states < (1 << 20) // 100
+    assert engine.most_states == engine.stats.states_most

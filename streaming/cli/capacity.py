@@ -164,6 +164,7 @@ def _about(
         "model": hall.facts.name,
         "inference": "stateful" if hall.facts.stateful else "windowed",
         "workers": hall.engine.stats.workers,
+        "states_most": hall.engine.stats.states_most or None,
         "window_ms": [
             window.left(stateful=hall.facts.stateful),
             window.hop_ms,
@@ -274,6 +275,11 @@ def _show(console: Console, found: Mapping[str, Any]) -> None:
         f"bare single passes without an overlap would carry {found['bare_streams']:.1f}"
         " streams that always talk"
     )
+    state_mb = max(row["state_bytes_a_stream"] for row in found["rows"]) / 1e6
+    if state_mb:
+        most = found["states_most"]
+        room = f", there is room for {most}" if most else ""
+        console.print(f"a stream's state takes {state_mb:.1f} MB at most{room}")
     match found["limits"]:
         case None:
             pass

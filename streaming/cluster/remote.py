@@ -69,6 +69,7 @@ class RemoteEngine:
     """
 
     stats = None  # the engines tell their own
+    most_states = None  # each refuses by itself
 
     def __init__(self, ingest: int, facts: ModelFacts, crossing: Crossing) -> None:
         self._ingest = ingest
@@ -180,6 +181,9 @@ class RemoteEngine:
             max((each.busy for each in strains), default=0.0),
             max((each.needed for each in strains), default=0.0),
         )
+
+    def look(self) -> None:
+        """Never: who started the engines ends those that hang."""
 
     def submit(self, job: Job, deliver: Deliver) -> None:
         """Have a job run, now or when an engine is there."""

@@ -146,6 +146,8 @@ def _counted(stats: EngineStats) -> EngineStats:
         slack_s=float("inf"),
         stateful=False,
         states=0,
+        states_most=0,
+        hung=0,
         state_bytes=0,
         state_bytes_most=0,
         lateness_s=(),

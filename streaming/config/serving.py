@@ -97,16 +97,24 @@ class EngineConfig:
         queue_s: seconds of audio that may be late; past it new streams are refused.
             As much, for each window of a batch, may wait for full passes; past it
             finals are stitched.
+        state_mib: most memory of all states of a stateful model, past which new
+            streams are refused; 0: as much as the device has room for.
+        hang_s: a pass that runs for so long, and for many times what passes take,
+            hangs, and so does a process that says nothing for as long.
     """
 
     workers: int = 0
     max_batch: int = 32
     queue_s: float = 60.0
+    state_mib: int = 0
+    hang_s: float = 30.0
 
     def __post_init__(self) -> None:
         within("workers", self.workers, 0, 256)
         within("max_batch", self.max_batch, 1, 4_096)
         within("queue_s", self.queue_s, 1, 100_000)
+        within("state_mib", self.state_mib, 0, 1 << 30)
+        within("hang_s", self.hang_s, 1, 86_400)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,9 @@ class EngineStats:
         states: utterances whose state is open.
         state_bytes: memory of their states, as of their last steps.
         state_bytes_most: of it, that of the stream that holds most.
+        states_most: how many states there is room for; 0 where it is not known.
+        hung: passes that run now for absurdly long.
+        hangs: how often one did, or none was begun for as long.
     """
 
     workers: int
@@ -77,6 +80,9 @@ class EngineStats:
     states: int = 0
     state_bytes: int = 0
     state_bytes_most: int = 0
+    states_most: int = 0
+    hung: int = 0
+    hangs: int = 0
 
     @property
     def redundancy(self) -> float:

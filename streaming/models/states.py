@@ -18,9 +18,11 @@ from streaming.errors import ModelError, Overloaded
 from streaming.events import Cancel, Job, Pass
 from streaming.models.model import Model, State
 
-__all__ = ["Held", "States"]
+__all__ = ["Held", "Room", "States"]
 
 _log = logging.getLogger(__name__)
+
+_RETRY_S = 5.0  # an utterance ends within seconds
 
 _Key: TypeAlias = tuple[int, int]  # stream, utterance
 
@@ -33,11 +35,26 @@ class Held:
         states: how many are open.
         bytes: of all of them, as of their last steps.
         most_bytes: of the stream that holds most.
+        most_states: how many there is room for; None where it is not known.
     """
 
     states: int = 0
     bytes: int = 0
     most_bytes: int = 0
+    most_states: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What warming up showed of a model's states.
+
+    Attributes:
+        each_bytes: memory of one with all of its left context.
+        most_states: the model has no room for more; None where it had for all.
+    """
+
+    each_bytes: int = 0
+    most_states: int | None = None
 
 
 @dataclass(slots=True)
@@ -57,11 +74,37 @@ class States:
     utterance do not run at the same time, and full passes have no state. A state is
     closed when its `last` window is done, when one of its windows failed, when it is
     cancelled (after the window that runs), and by `close`.
+
+    How many there is room for follows from the bound on their memory and the most
+    that one was seen to take, and from the model: it says so when it has no more.
+
+    Args:
+        most_bytes: of all of them; 0: as much as the model has.
     """
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()  # guards the places
+    def __init__(self, most_bytes: int = 0) -> None:
+        self._lock = threading.Lock()  # guards the places, and what is known of room
         self._places: dict[_Key, _Place] = {}
+        self._most_bytes = most_bytes
+        self._each_bytes = 0  # most that one was seen to take
+        self._most_states: int | None = None  # as the model has room
+
+    def learn(self, room: Room) -> None:
+        """What was seen of the model's states before the first utterance."""
+        with self._lock:
+            self._each_bytes = max(self._each_bytes, room.each_bytes)
+            self._bound(room.most_states)
+
+    def admit(self) -> None:
+        """Is there room for one more?
+
+        Raises:
+            Overloaded: there is none now.
+        """
+        with self._lock:
+            most, held = self._room(), len(self._places)
+        if most is not None and held >= most:
+            raise Overloaded(f"{_all_taken(most)}", _RETRY_S)
 
     def begin(self, jobs: Iterable[Job]) -> None:
         """Of these jobs the windows run from now on: nothing closes their states."""
@@ -95,10 +138,15 @@ class States:
                 )
             if place.state is not None:
                 return place.state
-            others = len(self._places) - 1
+            most = self._room()
+            others = sum(each.state is not None for each in self._places.values())
+        if most is not None and others >= most:
+            raise Overloaded(_all_taken(most))
         try:
             state = model.open()
         except (ModelError, MemoryError) as error:
+            with self._lock:
+                self._bound(others)
             raise Overloaded(
                 f"no room for the state of one more utterance beside {others}: {error}"
             ) from error
@@ -117,6 +165,7 @@ class States:
                     continue
                 place.running = None
                 place.bytes = place.state.bytes if place.state is not None else 0
+                self._each_bytes = max(self._each_bytes, place.bytes)
                 if job.window.last or job in bad or place.unwanted:
                     over.append(self._places.pop(_key(job)))
         self._close(over)
@@ -149,7 +198,19 @@ class States:
             for (stream, _), place in self._places.items():
                 streams[stream] += place.bytes
             states = sum(place.state is not None for place in self._places.values())
-        return Held(states, streams.total(), max(streams.values(), default=0))
+            most = self._room()
+        return Held(states, streams.total(), max(streams.values(), default=0), most)
+
+    def _room(self) -> int | None:
+        if not self._most_bytes or not self._each_bytes:
+            return self._most_states
+        fit = max(1, self._most_bytes // self._each_bytes)
+        return fit if self._most_states is None else min(fit, self._most_states)
+
+    def _bound(self, most: int | None) -> None:
+        """The model had no room for more than so many."""
+        if most is not None and (self._most_states is None or most < self._most_states):
+            self._most_states = max(1, most)
 
     def _named(self, cancel: Cancel) -> list[_Key]:
         if cancel.utterance is None:
@@ -165,6 +226,10 @@ class States:
                 place.state.close()
             except Exception:  # its place is lost; nobody's stream is
                 _log.exception("a state could not be closed")
+
+
+def _all_taken(most: int) -> str:
+    return f"all {most} places for the states of utterances are taken"
 
 
 def _key(job: Job) -> _Key:

@@ -16,6 +16,7 @@ from streaming.errors import ModelError
 from streaming.events import Samples
 from streaming.models.model import Model, State, Step
 from streaming.models.passes import forward, step
+from streaming.models.states import Room
 
 __all__ = ["time_passes", "time_steps"]
 
@@ -62,12 +63,24 @@ def time_passes(
 
 
 def time_steps(
-    model: Model, max_batch: int, clock: Callable[[], float]
+    model: Model,
+    max_batch: int,
+    clock: Callable[[], float],
+    learn: Callable[[Room], None] = lambda _: None,
 ) -> list[tuple[int, int, float]]:
     """Take steps of growing length with all of their left context, as `time_passes`.
 
     Where the model has no room for `max_batch` states, batches are as large as it has
     at most.
+
+    Args:
+        model: what to run.
+        max_batch: most windows in a batch.
+        clock: seconds.
+        learn: is told what states take, and how many there is room for.
+
+    Returns:
+        As `time_passes`.
 
     Raises:
         ModelError: there is no room for one state, and as `time_passes`.
@@ -90,6 +103,7 @@ def time_steps(
             step(model, [Step(state, window, hop) for state in states[:batch]])
 
         _fill(model, states, noise)
+        learn(Room(states[0].bytes, len(states) if len(states) < max_batch else None))
         sizes = _sizes(len(states))
         return _time(model, run, _STEPS_MS, lambda _: sizes, clock)
 

@@ -34,6 +34,15 @@ class Inference(Protocol):
         """How it stands now; None where others count that."""
         ...
 
+    @property
+    def most_states(self) -> int | None:
+        """Utterances that may keep a state at a time; None where it is not known."""
+        ...
+
+    def look(self) -> str | None:
+        """Why it is taken for hung, None where it is not; asked a few times a second."""
+        ...
+
     def submit(self, job: Job, deliver: Deliver) -> None:
         """Have a job run; its one answer comes to `deliver` on the event loop."""
         ...

@@ -38,6 +38,9 @@ class LoadWatch:
         metrics: where it shows.
         clock: seconds, the engine's too.
         ladder: the table.
+
+    Attributes:
+        hung: why the engine is taken for hung; None where it is not.
     """
 
     def __init__(
@@ -48,6 +51,8 @@ class LoadWatch:
         clock: Callable[[], float],
         ladder: Ladder | None = None,
     ) -> None:
+        self.hung: str | None = None
+        self._most_states: int | None = None
         self._limits = limits
         self._sessions = sessions
         self._metrics = metrics
@@ -75,6 +80,7 @@ class LoadWatch:
 
     def step(self, engine: Inference) -> None:
         """Measure once, and go by what comes of it."""
+        self.hung, self._most_states = engine.look(), engine.most_states
         strain = engine.strain
         before = self.rung
         rung = self._ladder.step(strain, self._clock())
@@ -107,7 +113,8 @@ class LoadWatch:
         """Is there room for as many streams more?
 
         Raises:
-            Overloaded: the ladder says no, or a limit would be passed.
+            Overloaded: the ladder says no, a limit would be passed, or the engine has
+                no room for the state of each.
         """
         if not self.rung.admits:
             raise Overloaded(
@@ -118,6 +125,12 @@ class LoadWatch:
         if most and (held := sum(s.channels for s in self._sessions)) + channels > most:
             raise Overloaded(
                 f"{held} of {most} streams are open, {channels} more would be too many",
+                _FULL_RETRY_S,
+            )
+        most = self._most_states or 0
+        if most and (held := sum(s.channels for s in self._sessions)) + channels > most:
+            raise Overloaded(
+                f"{held} streams are open, there is room for the states of {most}",
                 _FULL_RETRY_S,
             )
         most = self._limits.max_speaking_streams

@@ -34,8 +34,10 @@ _GAUGES = (
     ("inference_workers", "Passes that may run at once.", "workers"),
     ("inference_stateful", "1: windows keep state; 0: they overlap.", "stateful"),
     ("states_open", "Utterances whose state is open.", "states"),
+    ("states_most", "States that there is room for; 0: unknown.", "states_most"),
     ("state_bytes", "Memory of all states.", "state_bytes"),
     ("state_bytes_most", "Memory of the stream with most.", "state_bytes_most"),
+    ("inference_hung", "Passes that run absurdly long now.", "hung"),
     ("redundancy", "Samples computed for each decoded.", "redundancy"),
 )
 _COUNTERS = (
@@ -44,6 +46,7 @@ _COUNTERS = (
     ("windows_late", "Windows that ended past their deadline.", "windows_late"),
     ("full_passes", "Full passes done.", "full_passes"),
     ("full_passes_given_up", "Full passes not in time.", "given_up"),
+    ("inference_hangs", "Passes that ran absurdly long.", "hangs"),
     ("jobs_failed", "Jobs that the model failed.", "failed"),
     ("jobs_cancelled", "Jobs not wanted any more.", "cancelled"),
     ("jobs_refused", "Jobs not taken.", "refused"),

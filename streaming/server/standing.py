@@ -44,7 +44,7 @@ class Standing:
         return self.backend
 
     def status(self, defaults: StreamConfig) -> str:
-        """`ready`, or why not: not warm, not within its budget, going away."""
+        """`ready`, or why not: not warm, stuck, not within its budget, going away."""
         if self.draining:
             return "draining"
         if self.backend is None or not self.backend.engine.warm:
@@ -58,3 +58,5 @@ class Standing:
         except Overloaded as error:
             return f"overloaded: {error}"
         return "ready"
+        if self.load.hung is not None:
+            return f"stuck: {self.load.hung}"

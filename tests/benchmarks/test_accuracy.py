@@ -12,7 +12,9 @@ DEMO = "demo (synthetic)"
 def test_the_program_hears_the_demo_both_ways(tmp_path, capsys, monkeypatch):
     # Warming up with noise costs seconds.
     for timed in ("time_passes", "time_steps"):
-        monkeypatch.setattr(f"streaming.engine.{timed}", lambda *_: [(16_000, 1, 0.01)])
+        monkeypatch.setattr(
+            f"streaming.engine.warmth.{timed}", lambda *_: [(16_000, 1, 0.01)]
+        )
     path = tmp_path / "found.json"
     options = "--inference windowed stateful --shapes 1280/640/320 --finals stitched"
     main(["--corpora", DEMO, "--json", str(path), *options.split()])

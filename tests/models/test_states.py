@@ -14,7 +14,7 @@ from hypothesis.stateful import (
 
 from streaming.errors import ModelError, Overloaded
 from streaming.events import Cancel, Pass
-from streaming.models.states import Held, States
+from streaming.models.states import Held, Room, States
 from tests.historian import Historian, full_pass, window
 
 
@@ -201,3 +201,72 @@ class OpenedAndClosed(RuleBasedStateMachine):
 
 TestOpenedAndClosed = OpenedAndClosed.TestCase
 TestOpenedAndClosed.settings = settings(max_examples=40, stateful_step_count=40)
+
+
+# --- room --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("expected", "most_bytes", "learnt"),
+    [
+        (None, 0, Room()),
+        (None, 0, Room(each_bytes=300)),
+        (None, 1_000, Room()),  # nobody knows yet what one takes
+        (3, 1_000, Room(each_bytes=300)),
+        (2, 1_000, Room(each_bytes=300, most_states=2)),
+        (5, 0, Room(each_bytes=300, most_states=5)),
+        (1, 100, Room(each_bytes=300)),
+    ],
+)
+def test_how_many_there_is_room_for(expected, most_bytes, learnt):
+    states = States(most_bytes)
+    states.learn(learnt)
+
+    assert expected == states.held.most_states
+
+
+def test_past_the_bound_on_their_memory_one_more_is_refused_until_one_is_closed():
+    states, model = States(1_000), Historian()
+    states.learn(Room(each_bytes=300))
+    jobs = [window(1, stream=stream) for stream in range(3)]
+    for job in jobs:
+        begun(states, model, job)
+    states.begin([fourth := window(1, stream=3)])
+
+    with pytest.raises(Overloaded, match="all 3 places"):
+        states.of(model, fourth)
+    states.done([fourth], failed=[fourth])
+    with pytest.raises(Overloaded, match="all 3 places"):
+        states.admit()
+
+    states.cancel(Cancel(0, None))  # it runs: the place is free when it has ended
+    with pytest.raises(Overloaded, match="all 3 places"):
+        states.admit()
+    states.done([jobs[0]])
+    states.admit()
+
+
+def test_what_one_takes_is_learnt_from_those_that_run():
+    states, model = States(1_000), Historian()
+    begun(states, model, job := window(1))
+    model.histories[0].tags = [1.0] * 5
+
+    states.done([job])
+
+    assert 2 == states.held.most_states
+
+
+def test_where_the_model_had_no_room_nobody_is_let_in_until_there_is():
+    states, model = States(), Historian(room=1)
+    begun(states, model, first := window(1))
+    states.begin([second := window(2, stream=1)])
+    states.admit()
+    with pytest.raises(Overloaded, match="no room for the state of one more"):
+        states.of(model, second)
+    states.done([second], failed=[second])
+
+    with pytest.raises(Overloaded, match="all 1 places"):
+        states.admit()
+    states.done([first])
+    states.cancel(Cancel(0, None))
+    states.admit()

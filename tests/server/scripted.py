@@ -213,6 +213,12 @@ class ScriptedEngine:
         self.waiting.append((job, deliver))
         self.submitted.set()
         if not self.held:
+    hung = None
+    most_states = None
+
+    def look(self):
+        return self.hung
+
             asyncio.get_running_loop().call_soon(self.release)
 
     def release(self, count: int = 1):

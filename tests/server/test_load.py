@@ -172,6 +172,10 @@ async def test_the_server_watches_by_itself():
 async def test_a_bug_in_measuring_does_not_end_the_watch(caplog):
     class Flaky:
         asked = 0
+        most_states = None
+
+        def look(self):
+            return None
 
         @property
         def strain(self):
@@ -187,3 +191,32 @@ async def test_a_bug_in_measuring_does_not_end_the_watch(caplog):
     watching.cancel()
 
     assert "the load could not be judged" in caplog.text
+
+
+async def test_an_engine_that_hangs_makes_the_server_not_ready():
+    async with staged() as stage:
+        stage.engine.hung = "a pass over 2 windows has run for 31 s"
+        stage.server.load.step(stage.engine)
+        status, _, body = await get(stage, "/readyz")
+
+        assert 503 == status
+        assert "stuck: a pass over 2 windows has run for 31 s" in body
+
+        stage.engine.hung = None
+        stage.server.load.step(stage.engine)
+        assert 200 == (await get(stage, "/readyz"))[0]
+
+
+async def test_a_stream_that_might_find_no_place_for_its_state_is_refused():
+    async with staged() as stage:
+        stage.engine.most_states = 1
+        stage.server.load.step(stage.engine)
+        async with stage.connect() as client:
+            await hear(client, "ready")
+            with pytest.raises(InvalidStatus) as refused:
+                await stage.connect()
+
+        answer = refused.value.response
+        assert 503 == answer.status_code
+        assert "10" == answer.headers["Retry-After"]
+        assert b"1 streams are open, there is room for the states of 1" in answer.body

@@ -20,7 +20,7 @@ from tests.tools.test_transcribe import CONFIG, Amplitudes
 def _amplitudes(monkeypatch):
     monkeypatch.setattr(workbench, "load_model", lambda *_: Amplitudes())
     monkeypatch.setattr(workbench, "load_detector", lambda *_: rig.detector)
-    monkeypatch.setattr("streaming.engine.time_passes", lambda *_: [(16_000, 1, 0.01)])
+    monkeypatch.setattr("streaming.engine.warmth.time_passes", lambda *_: [(16_000, 1, 0.01)])
 
 
 def spoken(folder, rows):

@@ -1,67 +1,41 @@
-"""The only threads: each worker takes what the schedule gives and runs the model.
+"""Starts the inference workers, hands them turns and their answers on, and ends them.
 
-Jobs come in from any thread, answers go out through `crossing`. Decides nothing
-about order (core/schedule.py) and knows neither sockets nor event loops.
+Jobs come in from any thread, answers go out through `crossing`. What there is to do
+is in work.py; knows neither sockets nor event loops.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
 from enum import Enum
 from functools import partial
 from typing import TypeAlias
 
 from streaming.config import EngineConfig
-from streaming.core.costs import CostModel, Costs, Measured
-from streaming.core.facts import ModelFacts
+from streaming.core.costs import CostModel
 from streaming.core.ladder import Strain
 from streaming.core.schedule import Batching, Schedule
-from streaming.core.strain import StrainGauge
-from streaming.core.tally import EngineStats, Tally
+from streaming.core.tally import EngineStats
+from streaming.engine.facts import worker_count
+from streaming.engine.warmth import Warmth, measure
+from streaming.engine.work import Answer, Deliver, Turn, Work
 from streaming.errors import ModelError, Overloaded
-from streaming.events import Cancel, Job, Logits, Pass
+from streaming.events import Cancel, Job, Pass
 from streaming.models.model import Model
 from streaming.models.passes import Failed, run_pass
 from streaming.models.states import States
-from streaming.models.warming import time_passes, time_steps
 
-__all__ = [
-    "Answer",
-    "Crossing",
-    "Deliver",
-    "Engine",
-    "EngineStats",
-    "Failed",
-    "facts_of",
-]
+__all__ = ["Crossing", "Engine"]
 
 _log = logging.getLogger(__name__)
 
 _LONGEST_WAIT_S = 3_600.0  # Condition.wait takes no infinite timeout
+_MIB = 1 << 20
 
-
-Answer: TypeAlias = Logits | Failed
-Deliver: TypeAlias = Callable[[Answer], None]
 Crossing: TypeAlias = Callable[[Callable[[], None]], object]
-
-
-def facts_of(model: Model) -> ModelFacts:
-    """A loaded model in data."""
-    return ModelFacts(
-        name=model.name,
-        language=model.language,
-        geometry=model.geometry,
-        vocabulary=model.vocabulary,
-        normalise=model.normalise,
-        temperature=model.temperature,
-        bias=model.bias,
-        stateful=model.stateful,
-    )
 
 
 class State(Enum):
@@ -71,14 +45,6 @@ class State(Enum):
     WARMING = "warming up"
     RUNNING = "running"
     STOPPED = "stopped"
-
-
-@dataclass(slots=True)
-class _Turn:
-    """What a worker does next."""
-
-    given_up: list[tuple[Job, Deliver]] = field(default_factory=list)
-    run: list[tuple[Job, Deliver]] = field(default_factory=list)
 
 
 def _straight(call: Callable[[], None]) -> None:
@@ -114,24 +80,29 @@ class Engine:
         self._model = model
         self._crossing = crossing
         self._clock = clock
-        self._workers = config.workers or _worker_count(model)
+        self._workers = config.workers or worker_count(model)
         self._max_batch = min(config.max_batch, model.max_batch)
         self._change = threading.Condition()  # guards everything below
         self._state = State.NEW
         self._threads: list[threading.Thread] = []
-        self._warming = self._workers
-        self._measured: dict[Pass, list[Measured]] = {kind: [] for kind in Pass}
         self._broken: BaseException | None = None
-        self._delivers: dict[Job, Deliver] = {}
-        self._states = States()
-        self._tally = Tally()
-        self._strain = StrainGauge(self._workers)
+        self._states = States(config.state_mib * _MIB)
+        self._warmth = Warmth(
+            self._workers, stateful=model.stateful, states=self._states
+        )
         self._schedule = Schedule(
             Batching(model.geometry, self._max_batch, model.pads),
             CostModel(),
             workers=self._workers,
             spare=spare,
             queue_s=config.queue_s,
+        )
+        self._work = Work(
+            self._schedule,
+            self._states,
+            config,
+            workers=self._workers,
+            stateful=model.stateful,
         )
 
     # --- life --------------------------------------------------------------
@@ -149,7 +120,7 @@ class Engine:
             self._state = State.WARMING
         try:
             for number in range(self._workers):
-                work = partial(self._work, self._model.clone())
+                work = partial(self._run, self._model.clone())
                 name = f"inference-{number}"
                 thread = threading.Thread(target=work, name=name, daemon=True)
                 self._threads.append(thread)
@@ -172,7 +143,7 @@ class Engine:
         """
         with self._change:
             self._state = State.STOPPED
-            left = self._claim(self._schedule.clear())
+            left = self._work.clear()
             threads = list(self._threads)
             self._change.notify_all()
         for thread in threads:
@@ -202,16 +173,15 @@ class Engine:
         with self._change:
             if self._state is State.RUNNING:
                 try:
-                    self._schedule.add(job)
+                    self._work.add(job, deliver)
                 except Overloaded as error:
                     refusal = error
                 else:
-                    self._delivers[job] = deliver
                     self._change.notify()
             else:
                 refusal = Overloaded(f"the engine is {self.state}")
             if refusal is not None:
-                self._tally.refused += 1
+                self._work.tally.refused += 1
         if refusal is not None:
             self._hand_over(deliver, Failed(job, refusal))
 
@@ -222,9 +192,7 @@ class Engine:
         runs.
         """
         with self._change:
-            jobs = self._schedule.cancel(cancel)
-            self._claim(jobs)
-            self._tally.cancelled += len(jobs)
+            jobs = self._work.cancel(cancel)
         self._states.cancel(cancel)
         return jobs
 
@@ -232,12 +200,13 @@ class Engine:
         """Is there room for one more stream?
 
         Raises:
-            Overloaded: the engine is not running, or too much audio is late.
+            Overloaded: the engine is not running or hangs, too much audio is late,
+                or no state is free.
         """
         with self._change:
             if self._state is not State.RUNNING:
                 raise Overloaded(f"the engine is {self.state}")
-            self._schedule.admit(self._clock())
+            self._work.admit(self._clock())
 
     # --- what passes cost --------------------------------------------------
 
@@ -277,28 +246,34 @@ class Engine:
             self._change.notify_all()
 
     @property
+    def most_states(self) -> int | None:
+        """Utterances that may keep a state at a time; None where it is not known."""
+        return self._states.held.most_states if self._model.stateful else None
+
+    @property
     def strain(self) -> Strain:
         """How hard the engine is pressed now."""
         with self._change:
-            return self._strain.strain(self._schedule.most_urgent, self._clock())
+            return self._work.strain(self._clock())
+
+    def look(self) -> str | None:
+        """Why the engine is taken for hung, None where it is not.
+
+        To be asked several times a second: only what was seen to take long is.
+        """
+        with self._change:
+            running = self._state is State.RUNNING
+            return self._work.look(self._clock()) if running else None
 
     @property
     def stats(self) -> EngineStats:
         """How the engine stands now."""
         with self._change:
-            stats = self._tally.stats(self._schedule, self._workers, self._clock())
-        held = self._states.held
-        return replace(
-            stats,
-            stateful=self._model.stateful,
-            states=held.states,
-            state_bytes=held.bytes,
-            state_bytes_most=held.most_bytes,
-        )
+            return self._work.stats(self._clock())
 
     # --- a worker ----------------------------------------------------------
 
-    def _work(self, model: Model) -> None:
+    def _run(self, model: Model) -> None:
         try:
             if self._warm_up(model):
                 while (turn := self._next_turn()) is not None:
@@ -308,30 +283,20 @@ class Engine:
 
     def _warm_up(self, model: Model) -> bool:
         """Measure along with the other workers, as busy as it will be."""
-        timed: dict[Pass, list[tuple[int, int, float]]] = {}
         try:
-            timed[Pass.FULL] = time_passes(model, self._max_batch, self._clock)
-            if model.stateful:
-                timed[Pass.STITCHED] = time_steps(model, self._max_batch, self._clock)
+            learn = self._warmth.learn
+            timed = measure(model, self._max_batch, self._clock, learn)
         except BaseException as error:  # any failure here is start's to raise
             self._break(error)
             return False
         with self._change:
-            for kind, passes in timed.items():
-                self._measured[kind] += (Measured(*each) for each in passes)
-            self._warming -= 1
-            if self._warming == 0 and self._state is State.WARMING:
-                self._schedule.costs = self._fitted()
+            costs = self._warmth.add(timed)
+            if costs is not None and self._state is State.WARMING:
+                self._schedule.costs = costs
                 self._state = State.RUNNING
                 self._change.notify_all()
             self._change.wait_for(lambda: self._state is not State.WARMING)
         return True
-
-    def _fitted(self) -> CostModel:
-        full = Costs.fit(self._measured[Pass.FULL])
-        if not self._model.stateful:
-            return CostModel(windows=full)
-        return CostModel(Costs.fit(self._measured[Pass.STITCHED]), full)
 
     def _break(self, error: BaseException) -> None:
         with self._change:
@@ -339,27 +304,20 @@ class Engine:
             self._state = State.STOPPED
             self._change.notify_all()
 
-    def _next_turn(self) -> _Turn | None:
+    def _next_turn(self) -> Turn | None:
         """Wait for something to do; None when the engine stops."""
         with self._change:
             while self._state is State.RUNNING:
                 now = self._clock()
-                given_up = self._schedule.give_up(now)
-                run = self._schedule.take(now)
-                if self._model.stateful:
-                    self._states.begin(run)  # before anybody may cancel them
-                if run:
-                    self._strain.began(run, self._schedule.filled(run), now)
-                if run or given_up:
-                    self._tally.given_up += len(given_up)
-                    self._tally.busy += bool(run)
-                    return _Turn(self._claim(given_up), self._claim(run))
+                turn = self._work.turn(now)
+                if turn is not None:
+                    return turn
                 wake_at = self._schedule.wake_at()
                 wait = _LONGEST_WAIT_S if wake_at is None else wake_at - now
                 self._change.wait(min(max(wait, 0.0), _LONGEST_WAIT_S))
             return None
 
-    def _take_turn(self, model: Model, turn: _Turn) -> None:
+    def _take_turn(self, model: Model, turn: Turn) -> None:
         for job, deliver in turn.given_up:
             error = Overloaded("there is no room for the full pass by its deadline")
             self._hand_over(deliver, Failed(job, error))
@@ -375,19 +333,8 @@ class Engine:
         failed = {each.job for each in answers if isinstance(each, Failed)}
         self._states.done(jobs, failed)  # before the streams' next windows may begin
         with self._change:
-            self._schedule.done(jobs)
-            self._strain.ended(jobs, ended)
-            self._tally.passed(jobs, ended - began, ended, failed)
-            if not failed:
-                longest = max(len(job.window.samples) for job in jobs)
-                done = Measured(longest, len(jobs), ended - began)
-                costs = self._schedule.costs.observed(jobs[0].kind, done)
-                self._schedule.costs = costs
+            self._work.done(jobs, failed, began, ended)
             self._change.notify_all()
-
-    def _claim(self, jobs: Sequence[Job]) -> list[tuple[Job, Deliver]]:
-        """Jobs that left the schedule, each with where its answer goes."""
-        return [(job, self._delivers.pop(job)) for job in jobs]
 
     def _hand_over(self, deliver: Deliver, answer: Answer) -> None:
         try:
@@ -395,13 +342,4 @@ class Engine:
         except Exception:  # a closed event loop, a reader's bug: not the worker's end
             _log.exception("an answer could not be handed over")
             with self._change:
-                self._tally.undelivered += 1
-
-
-def _worker_count(model: Model) -> int:
-    """One a core where batches gain nothing, that is on a CPU; else one."""
-    if model.max_batch > 1:
-        return 1
-    if hasattr(os, "sched_getaffinity"):  # the cores that are ours, not the machine's
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+                self._work.tally.undelivered += 1

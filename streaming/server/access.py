@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from prometheus_client.metrics_core import (
@@ -19,7 +20,7 @@ from prometheus_client.registry import Collector
 
 from streaming.config import Config
 from streaming.core.keys import Key, find_key
-from streaming.core.tokens import Claims, Scope, is_token, verify
+from streaming.core.tokens import Claims, Scope, is_token, sign, verify
 from streaming.core.usage import Usage
 from streaming.errors import ConfigError, Forbidden, LimitReached, Unauthorized
 from streaming.protocols.opening import Opening
@@ -58,6 +59,20 @@ class Account:
     def leave(self, channels: int) -> None:
         """They are closed."""
         self.usage.leave(channels)
+
+    @contextmanager
+    def taken(self, channels: int) -> Iterator[None]:
+        """They are open for a block of code.
+
+        Raises:
+            LimitReached: there is no room for them.
+        """
+        self.expect_room(channels)
+        self.enter(channels)
+        try:
+            yield
+        finally:
+            self.leave(channels)
 
     def spend(self, seconds: float) -> LimitReached | None:
         """So much audio came, of all channels together; not None: and it is spent."""
@@ -150,16 +165,31 @@ class Access:
             raise Forbidden("the token may read a session, and open no stream")
         return Account(usage, self._clock)
 
-    def expect_key(self, opening: Opening) -> None:
-        """For what a token is not enough for.
+    def expect_key(self, opening: Opening) -> str:
+        """The name of the key, for what a token is not enough for.
 
         Raises:
             Unauthorized: no key, or none of ours.
             Forbidden: it is a token.
         """
-        _, claims = self._known(opening)
+        usage, claims = self._known(opening)
         if claims is not None:
             raise Forbidden("this takes a key; a token is not enough")
+        return usage.key.name
+
+    def token(
+        self, key: str, scope: Scope, session: str | None, life_s: int
+    ) -> tuple[str, int]:
+        """A token on the account of a key, and when it ends, if not with the key.
+
+        Raises:
+            Forbidden: here are no keys, so that a token would open nothing more.
+        """
+        if not self._keyed:
+            raise Forbidden("this server has no keys, and takes no tokens")
+        longest = int(self._config.max_token_s)
+        expires_at = int(self._clock()) + min(life_s, longest)
+        return sign(Claims(key, scope, expires_at, session), self._secret), expires_at
 
     def _known(self, opening: Opening) -> tuple[Usage, Claims | None]:
         if not self._keyed:

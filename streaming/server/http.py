@@ -190,6 +190,8 @@ class HttpConnection(asyncio.StreamReaderProtocol):
         most = self._limits.max_body_bytes
         if length is not None and int(length) > most:
             raise TooBig(f"a body may have {most} bytes, this has {length}")
+        if self._http.their_state is h11.DONE:
+            return  # the request ended with its head
         if self._http.they_are_waiting_for_100_continue:
             await self.send(h11.InformationalResponse(status_code=100, headers=[]))
         pause_s = self._limits.body_timeout_s

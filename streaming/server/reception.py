@@ -26,16 +26,20 @@ from streaming.protocols.rest import Rest
 from streaming.server.access import Access
 from streaming.server.exchange import Exchange
 from streaming.server.http import HttpConnection
+from streaming.server.issuing import TOKENS, issue
 from streaming.server.metrics import Metrics
 from streaming.server.pages import refuse
 from streaming.server.standing import RETRY_S, Standing
 from streaming.server.transcribing import Room, Transcribing
 
-__all__ = ["RESTS", "Reception"]
+__all__ = ["POSTS", "RESTS", "Reception"]
 
 _log = logging.getLogger("wavestitch")
 
 RESTS: tuple[Rest, ...] = (TRANSCRIPTIONS, PRERECORDED)
+
+# What is asked for with a body.
+POSTS = (*(rest.path for rest in RESTS), TOKENS)
 
 
 class Reception:
@@ -121,6 +125,10 @@ class Reception:
             if exchange.path == rest.path and exchange.method == "POST":
                 await self._transcribe(rest, exchange)
                 return
+        if (exchange.method, exchange.path) == ("POST", TOKENS):
+            told = await issue(self._access, exchange, _opening(exchange))
+            await _write(exchange, told)
+            return
         request = Request(
             f"{exchange.path}?{exchange.query}" if exchange.query else exchange.path,
             Headers(exchange.headers),
@@ -130,19 +138,13 @@ class Reception:
         await _write(exchange, seen if isinstance(seen, Response) else await seen)
 
     async def _transcribe(self, rest: Rest, exchange: Exchange) -> None:
-        opening = Opening(
-            path=exchange.path,
-            query=exchange.query,
-            headers=exchange.headers,
-            id=str(uuid4()),
-            at=time.time(),
-        )
+        opening = _opening(exchange)
         status = 200
         try:
             self._access.check_origin(opening)
             account = self._access.admit(opening)
-            account.expect_room(1)
-            with self._seat(Transcribing(rest, opening.public(), self._room)) as work:
+            work = Transcribing(rest, opening.public(), self._room)
+            with account.taken(1), self._seat(work):
                 await work.run(exchange, account.spend)
         except (ConnectionError, TimeoutError):  # it is gone, or takes nothing
             status = 499
@@ -153,13 +155,13 @@ class Reception:
             self._metrics.recordings.labels(rest.path, str(status)).inc()
 
     @contextmanager
-    def _seat(self, transcribing: Transcribing) -> Iterator[Transcribing]:
+    def _seat(self, transcribing: Transcribing) -> Iterator[None]:
         most = self._limits.max_uploads
         if len(self._seated) >= most:
             raise Overloaded(f"{most} recordings are heard, more would wait", RETRY_S)
         self._seated.add(transcribing)
         try:
-            yield transcribing
+            yield
         finally:
             self._seated.discard(transcribing)
 
@@ -178,6 +180,16 @@ class Reception:
             headers["WWW-Authenticate"] = "Bearer"
         await exchange.answer(refusal.status, refusal.body.encode(), headers)
         return refusal.status
+
+
+def _opening(exchange: Exchange) -> Opening:
+    return Opening(
+        path=exchange.path,
+        query=exchange.query,
+        headers=exchange.headers,
+        id=str(uuid4()),
+        at=time.time(),
+    )
 
 
 async def _write(exchange: Exchange, response: Response) -> None:

@@ -52,7 +52,7 @@ from streaming.server.pages import (
     upgrade_required,
     wrong_method,
 )
-from streaming.server.reception import RESTS, Reception
+from streaming.server.reception import POSTS, Reception
 from streaming.server.sessions import Identity, Sessions
 from streaming.server.standing import Standing
 from streaming.server.stream import Stream, Surroundings
@@ -260,11 +260,10 @@ class Server:
         """What is seen without a websocket."""
         path, _, _ = request.path.partition("?")
         dialect, page = dialect_at(path), self._pages.find(path)
-        posts = [rest.path for rest in RESTS]
         gets = ["GET"] if dialect is not None or page is not None else []
-        methods = gets + (["POST"] if path in posts else [])
+        methods = gets + (["POST"] if path in POSTS else [])
         if not methods:
-            ways = [*(each.path for each in DIALECTS), *posts, *self._pages.paths]
+            ways = [*(each.path for each in DIALECTS), *POSTS, *self._pages.paths]
             return not_found(path, [*dict.fromkeys(ways)])
         if request.method not in gets:
             return wrong_method(request.method, methods)

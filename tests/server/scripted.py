@@ -209,16 +209,16 @@ class ScriptedEngine:
         self.ended = []
         self.submitted = asyncio.Event()
 
-    def submit(self, job, deliver: Callable[[Logits], None]):
-        self.waiting.append((job, deliver))
-        self.submitted.set()
-        if not self.held:
     hung = None
     most_states = None
 
     def look(self):
         return self.hung
 
+    def submit(self, job, deliver: Callable[[Logits], None]):
+        self.waiting.append((job, deliver))
+        self.submitted.set()
+        if not self.held:
             asyncio.get_running_loop().call_soon(self.release)
 
     def release(self, count: int = 1):

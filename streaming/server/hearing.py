@@ -8,7 +8,6 @@ those always go first. Knows no dialect.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing
 from itertools import count
@@ -26,15 +25,15 @@ from streaming.events import (
     Final,
     Finish,
     Job,
+    Pass,
     Refused,
 )
 from streaming.server.accounts import Accounts
 from streaming.server.backend import Backend
 from streaming.server.metrics import Metrics
+from streaming.server.passing import PassLine
 
 __all__ = ["Hearing", "Spend", "in_order"]
-
-_log = logging.getLogger("wavestitch")
 
 # What nobody waits for is due so much later. Past it a recording would compete.
 _PATIENCE_S = 3_600.0
@@ -63,6 +62,7 @@ class Hearing:
         metrics: where it counts.
         clock: seconds, the engine's too.
         spend: counts the seconds that are heard; says when it is too many.
+        line: in which the full passes of all recordings wait.
     """
 
     def __init__(
@@ -73,8 +73,11 @@ class Hearing:
         metrics: Metrics,
         clock: Callable[[], float],
         spend: Spend,
+        line: PassLine,
     ) -> None:
         audio = config.audio
+        self._line = line
+        self._model_rate = backend.facts.geometry.sample_rate
         self._spend = spend
         self._numbers = [next(_numbers) for _ in range(audio.channels)]
         self._session = backend.open_session(config, self._numbers[0], UNBOUNDED)
@@ -173,6 +176,7 @@ class Hearing:
 
     def _answered(self, answer: Answer) -> None:
         self._jobs.discard(answer.job)
+        self._line.done(answer.job)
         if self._over:
             return
         try:
@@ -189,9 +193,9 @@ class Hearing:
             match effect:
                 case Job():
                     self._jobs.add(effect)
-                    self._engine.submit(effect, self._answered)
+                    self._ask(effect)
                 case Cancel():
-                    self._jobs.difference_update(self._engine.cancel(effect))
+                    self._jobs.difference_update(self._cancel(effect))
                 case Final():
                     self._metrics.finals.labels(effect.made_by.value).inc()
                     self._finals.append(effect)
@@ -201,10 +205,26 @@ class Hearing:
                     pass
         self._accounts.update()
 
+    def _ask(self, job: Job) -> None:
+        if job.kind is Pass.FULL:
+            seconds = job.window.hop / self._model_rate
+            self._line.ask(job, seconds, self._submit)
+        else:
+            self._submit(job)
+
+    def _submit(self, job: Job) -> None:
+        self._engine.submit(job, self._answered)
+
+    def _cancel(self, cancel: Cancel) -> Iterator[Job]:
+        yield from self._line.cancel(cancel)
+        for job in self._engine.cancel(cancel):
+            self._line.done(job)
+            yield job
+
     def _end(self, how: str) -> None:
         self._over = True
         for number in self._numbers:  # what a model keeps of it goes too
-            self._engine.cancel(Cancel(number, None))
+            self._jobs.difference_update(self._cancel(Cancel(number, None)))
         self._accounts.close(how)
         self._metrics.ended.labels(how).inc()
 

@@ -29,6 +29,7 @@ from streaming.server.http import HttpConnection
 from streaming.server.issuing import TOKENS, issue
 from streaming.server.metrics import Metrics
 from streaming.server.pages import refuse
+from streaming.server.passing import PassLine
 from streaming.server.standing import RETRY_S, Standing
 from streaming.server.transcribing import Room, Transcribing
 
@@ -68,7 +69,9 @@ class Reception:
         self._standing = standing
         self._metrics = metrics
         self._look = look
-        self._room = Room(config, standing, metrics, clock)
+        # Half of what the engine lets wait: live streams have full passes too.
+        line = PassLine(config.engine.queue_s / 2)
+        self._room = Room(config, standing, metrics, clock, line)
         self._connections: set[HttpConnection] = set()
         self._seated: set[Transcribing] = set()
         self._empty = asyncio.Event()

@@ -21,6 +21,7 @@ from streaming.server.decoding import decoded
 from streaming.server.exchange import Exchange
 from streaming.server.hearing import Hearing, Spend, in_order
 from streaming.server.metrics import Metrics
+from streaming.server.passing import PassLine
 from streaming.server.standing import Standing
 from streaming.server.uploads import Upload, uploading
 
@@ -36,12 +37,14 @@ class Room:
         standing: whether there is room, and for what.
         metrics: where they count.
         clock: seconds, the engine's too.
+        line: in which their full passes wait.
     """
 
     config: Config
     standing: Standing
     metrics: Metrics
     clock: Callable[[], float]
+    line: PassLine
 
     def expect_backend(self) -> Backend:
         """What hears one more.
@@ -125,7 +128,13 @@ class Transcribing:
         )
         config = replace(order.config, audio=audio)
         hearing = Hearing(
-            backend, config, room.config.limits, room.metrics, room.clock, spend
+            backend,
+            config,
+            room.config.limits,
+            room.metrics,
+            room.clock,
+            spend,
+            room.line,
         )
         self._hearing = hearing
 

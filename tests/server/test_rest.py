@@ -286,6 +286,23 @@ async def test_recordings_have_seats_of_their_own():
     assert 1 == counted
 
 
+async def test_live_streams_go_first():
+    async with staged() as stage, stage.connect() as live, calling(stage) as caller:
+        await live.recv()
+        stage.engine.held = True
+        caller.send(UPLOAD)
+        await live.send(SECOND)
+        await until(lambda: len({job.stream for job, _ in stage.engine.waiting}) == 2)
+        jobs = [job for job, _ in stage.engine.waiting]
+        recorded = min(job.deadline for job in jobs if job.stream >= 1 << 40)
+        spoken = max(job.deadline for job in jobs if job.stream < 1 << 40)
+        stage.engine.held = False
+        stage.engine.release(99)
+        assert 200 == (await caller.hear()).status
+
+    assert recorded > spoken + 3_000
+
+
 async def test_one_connection_too_many_is_refused():
     async with staged(max_connections=1) as stage, calling(stage) as first:
         first.send(UPLOAD)

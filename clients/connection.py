@@ -14,7 +14,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 from collections.abc import AsyncIterator, Mapping
+from ssl import SSLContext, create_default_context
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import websockets
@@ -31,9 +33,13 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 REJECTIONS: dict[int | str, type[errors.Rejected]] = {
     400: errors.BadRequest,
     401: errors.Unauthorized,
+    403: errors.Unauthorized,
+    429: errors.Overloaded,
     503: errors.Overloaded,
     "bad_request": errors.BadRequest,
     "unauthorized": errors.Unauthorized,
+    "forbidden": errors.Unauthorized,
+    "limit_reached": errors.Overloaded,
     "overloaded": errors.Overloaded,
 }
 
@@ -54,6 +60,9 @@ async def connect(
     hangover_ms: int | None = None,
     max_utterance_s: float | None = None,
     headers: Mapping[str, str] | None = None,
+    key: str | None = None,
+    ca_file: str | os.PathLike[str] | None = None,
+    ssl: SSLContext | None = None,
     open_timeout_s: float = 10.0,
 ) -> AsyncIterator[Stream]:
     """Open a stream; leaving the block closes it, whether finished or not.
@@ -71,7 +80,11 @@ async def connect(
         vad_mode: 0 (takes most for speech) to 3.
         hangover_ms: silence that ends an utterance.
         max_utterance_s: longest utterance.
-        headers: more HTTP headers, such as `Authorization`.
+        headers: more HTTP headers.
+        key: of the server, or a token; None: what `WAVESTITCH_KEY` holds, if anything.
+        ca_file: PEM file of the authority that signed a `wss` server's certificate,
+            where the system does not know it.
+        ssl: all that is to be said about TLS, instead of `ca_file`.
         open_timeout_s: seconds to wait for `ready`.
 
     Raises:
@@ -91,7 +104,12 @@ async def connect(
         "hangover_ms": hangover_ms,
         "max_utterance_s": max_utterance_s,
     }
-    socket = await _dial(endpoint(url, asked), headers, open_timeout_s)
+    key = key or os.environ.get("WAVESTITCH_KEY")
+    if key:
+        headers = {"Authorization": f"Bearer {key}", **(headers or {})}
+    if ssl is None and ca_file is not None:
+        ssl = create_default_context(cafile=ca_file)
+    socket = await _dial(endpoint(url, asked), headers, ssl, open_timeout_s)
     try:
         stream = Stream(socket, await _first(socket, open_timeout_s))
         reading = asyncio.create_task(stream.read(), name="wavestitch stream reader")
@@ -130,12 +148,16 @@ def endpoint(url: str, parameters: Mapping[str, object]) -> str:
 
 
 async def _dial(
-    uri: str, headers: Mapping[str, str] | None, timeout_s: float
+    uri: str,
+    headers: Mapping[str, str] | None,
+    trust: SSLContext | None,
+    timeout_s: float,
 ) -> ClientConnection:
     try:
         return await websockets.connect(
             uri,
             additional_headers=headers,
+            ssl=(trust or True) if urlsplit(uri).scheme == "wss" else None,
             compression=None,
             open_timeout=timeout_s,
             # A server past a stream's backlog stops reading its socket, pings

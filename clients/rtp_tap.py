@@ -28,6 +28,7 @@ __all__ = ["Follow", "RtpCall", "listen_rtp", "play_capture"]
 
 _RATES = range(8_000, 48_001)
 TICK_S = 0.25
+_MOST_SKIPPED = 5
 
 NewCall = Callable[[float], Call]
 
@@ -69,10 +70,9 @@ class RtpCall:
         self._take(port, self._legs[port].push(datagram))
 
     def wake(self, now: float) -> None:
-        """Time has passed."""
+        """Time has passed: give up what was waited for long enough."""
         for port, legs in enumerate(self._legs):
             self._take(port, legs.wake(now))
-        self.call.tick(now)
 
     async def room(self) -> None:
         """Wait until the server took most of what came; for who can."""
@@ -170,6 +170,7 @@ class _Tap:
         if self._current is None:
             return
         self._current.wake(now)
+        self._current.call.tick(now)
         if now > self._last_at + self._follow.idle_s:
             self._finish(self._current)
 
@@ -216,10 +217,16 @@ async def listen_rtp(
             )
             transports.append(transport)
         listening([each.get_extra_info("sockname")[:2] for each in transports])
+        interval_s, skipped = min(TICK_S, max(0.01, follow.depth_s / 2)), 0
         while not ended.is_set():
-            tap.tick(loop.time())
-            # A missing packet is given up within a part of the depth.
-            await _wait(ended, min(TICK_S, follow.depth_s / 2))
+            due = loop.time() + interval_s
+            await _wait(ended, interval_s)
+            # After a pause of this program what is missing may wait in the sockets:
+            # they are read first.
+            late = loop.time() - due > interval_s and skipped < _MOST_SKIPPED
+            skipped = skipped + 1 if late else 0
+            if not late:
+                tap.tick(loop.time())
         await asyncio.sleep(follow.depth_s)  # for what is under way
         tap.tick(loop.time())
     finally:
@@ -294,6 +301,7 @@ async def _play(
             if (wait_s := due - loop.time()) > 0:
                 await asyncio.sleep(wait_s)
         current.push(0, datagram)
+        current.wake(datagram.at)
         if datagram.at > ticked + TICK_S:
             ticked = datagram.at
             current.call.tick(ticked)

@@ -24,8 +24,8 @@ __all__ = ["Asked", "Side"]
 # client library bridges.
 MOST_WAITING_S = 180.0
 PIECE_S = 1.0
-FLUSH_AFTER_S = 0.8  # of nothing: the utterance is over, and no packet will say so
 KEEPALIVE_S = 15.0
+_GLANCE_S = 0.05  # to see whether audio came while this program paused
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,15 @@ class Asked:
         language: BCP 47 tag; None leaves it to the server.
         headers: more HTTP headers, such as `Authorization`.
         live: audio comes at the pace of speech; else what pauses is the reader.
+        pause_s: nothing came for so long: the utterance is over, and no packet will say
+            so. Longer than any missing packet is waited for.
     """
 
     url: str = "ws://127.0.0.1:8770"
     language: str | None = None
     headers: Mapping[str, str] | None = None
     live: bool = True
+    pause_s: float = 0.8
 
 
 class Side:
@@ -141,12 +144,9 @@ class Side:
                 if self._waiting <= PIECE_S * self.rate / 2:
                     self._room.set()
                 continue
-            self._news.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(FLUSH_AFTER_S):
-                    await self._news.wait()
+            if await self._anything():
                 continue
-            idle_s += FLUSH_AFTER_S
+            idle_s += self._asked.pause_s
             if not flushed and self._asked.live:
                 flushed = True
                 flushes.add(asyncio.create_task(self._flush(stream)))
@@ -155,6 +155,16 @@ class Side:
                 await stream.keepalive()
         await stream.finish()
         await asyncio.gather(*flushes)
+
+    async def _anything(self) -> bool:
+        """Wait for audio or the end; false after a pause without either."""
+        self._news.clear()
+        for limit_s in (self._asked.pause_s, _GLANCE_S):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(limit_s):
+                    await self._news.wait()
+                return True
+        return False
 
     async def _flush(self, stream: Stream) -> None:
         with contextlib.suppress(ClientError):  # `run` is told of it, too

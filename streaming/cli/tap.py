@@ -97,7 +97,9 @@ def tap(
             rtp=[address(text) for text in rtp or ()],
             audiosocket=address(audiosocket) if audiosocket else None,
             capture=capture,
-            asked=Asked(url, language, headers, live=capture is None),
+            asked=Asked(
+                url, language, headers, capture is None, 0.8 + depth_ms / 1_000
+            ),
             follow=Follow(depth_ms / 1_000, payloads(payload or ()), caller, idle_s),
             lines=json or (),
             webhooks=webhook or (),

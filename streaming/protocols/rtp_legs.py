@@ -97,24 +97,23 @@ class Legs:
     _sources: dict[tuple[Address, Address, int], _Source] = field(default_factory=dict)
 
     def push(self, datagram: Datagram) -> list[tuple[int, LegEvent]]:
-        """Take a datagram; returns what came of it and of time passing, by leg."""
-        events = self.wake(datagram.at)
+        """Take a datagram; returns what came of it, by leg."""
         if is_rtcp(datagram.data):
             self.rtcp += 1
-            return events
+            return []
         try:
             packet = parse_packet(datagram.data)
         except ProtocolError:
             self.strange += 1
-            return events
+            return []
         source = self._source(datagram, packet)
         if source is None:
-            return events
+            return []
         source.last_at = datagram.at
-        return events + self._follow(source, source.order.push(packet, datagram.at))
+        return self._follow(source, source.order.push(packet, datagram.at))
 
     def wake(self, now: float) -> list[tuple[int, LegEvent]]:
-        """Time has passed."""
+        """Time has passed: give up what was waited for long enough."""
         events: list[tuple[int, LegEvent]] = []
         for source in list(self._sources.values()):
             events += self._follow(source, source.order.wake(now))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from math import inf
 
 from streaming.protocols.rtp import RtpPacket
 
@@ -80,9 +81,12 @@ class Order:
     _recent: deque[int] = field(default_factory=lambda: deque(maxlen=256))
 
     def push(self, packet: RtpPacket, now: float) -> list[Arrived]:
-        """Take a packet; returns those whose turn has come, in order."""
+        """Take a packet; returns those whose turn has come, in order.
+
+        Nothing is given up here but by `wake`: after a pause of this program what is
+        missing may be among the packets that are read next.
+        """
         self.counts.received += 1
-        ready = self.wake(now)
         if self._next is None:
             # The packets before the first one extend below it.
             self._next = self._newest = packet.sequence + _WHOLE
@@ -90,16 +94,16 @@ class Order:
         else:
             number = self._newest + _signed(packet.sequence - self._newest)
             if not -_MAX_MISORDER <= number - self._newest <= _MAX_DROPOUT:
-                return ready + self._far(packet, now)
+                return self._far(packet, now)
         self._stranger = None
         if number in self._waiting or (self._began and number < self._next):
             self._count_again(number)
-            return ready
+            return []
         if number < self._newest:
             self.counts.reordered += 1
         self._newest = max(self._newest, number)
         self._waiting[number] = Arrived(packet, now)
-        return ready + self._release(now)
+        return self._release(-inf)
 
     def wake(self, now: float) -> list[Arrived]:
         """Time has passed: give up what was waited for long enough."""
@@ -113,7 +117,7 @@ class Order:
 
     def drain(self) -> list[Arrived]:
         """Nothing more comes: all that waits."""
-        return self._release(float("inf"))
+        return self._release(inf)
 
     def _release(self, now: float) -> list[Arrived]:
         ready: list[Arrived] = []
@@ -153,7 +157,7 @@ class Order:
             self._next: Arrived(before, now),
             self._newest: Arrived(packet, now),
         }
-        return ready + self._release(now)
+        return ready + self._release(-inf)
 
     def _count_again(self, number: int) -> None:
         """It came before, or was given up before it came."""

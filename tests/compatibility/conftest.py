@@ -7,11 +7,13 @@ any load of the machine that runs the tests.
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
 import wave
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -56,30 +58,38 @@ class Live:
         return self.url.replace("ws://", "http://")
 
 
-@pytest.fixture(scope="session")
-def live() -> Iterator[Live]:
-    """The server, as its own process."""
+@contextmanager
+def serving(*options: object) -> Iterator[Live]:
+    """A server as its own process."""
     sets = [f"--set={name}={value}" for name, value in _SETTINGS.items()]
+    command = [sys.executable, "-m", "streaming", "serve", "--port", "0", *sets]
     process = subprocess.Popen(
-        [sys.executable, "-m", "streaming", "serve", "--port", "0", *sets],
-        stderr=subprocess.PIPE,
-        text=True,
+        [*command, *map(str, options)], stderr=subprocess.PIPE, text=True
     )
     assert process.stderr is not None
     log: list[str] = []
     with process:
         for line in process.stderr:
             log.append(line)
-            if found := re.search(r"listening on (ws://\S+)", line):
+            if found := re.search(r"listening on (wss?://\S+)", line):
                 break
         else:
             pytest.fail("the server did not come up:\n" + "".join(log))
         # Read on: a full pipe would stop it.
         reading = Thread(target=log.extend, args=(process.stderr,))
         reading.start()
-        yield Live(found[1], log)
-        process.terminate()
-        reading.join()
+        try:
+            yield Live(found[1], log)
+        finally:
+            process.terminate()
+            reading.join()
+
+
+@pytest.fixture(scope="session")
+def live() -> Iterator[Live]:
+    """The server that all of them share."""
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -102,6 +112,20 @@ def meant() -> list[str]:
     return [utterance["text"] for utterance in about["utterances"]]
 
 
+def messages_of(*command: object, **environment: str) -> list[dict]:
+    """Run a program that prints the messages it was sent, a line of JSON each."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        capture_output=True,
+        check=False,
+        env={**os.environ, **environment},
+        text=True,
+        timeout=_PATIENCE_S,
+    )
+    assert 0 == done.returncode, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
 Run = Callable[..., list[dict]]
 
 
@@ -110,16 +134,7 @@ def run(live: Live, recording: Path) -> Run:
     """Run one of the programs on the recording; the messages that it was sent."""
 
     def run(interpreter, program, *args, path=recording):
-        command = [interpreter, PROGRAMS / program, live.url, path, *args]
-        done = subprocess.run(
-            [str(part) for part in command],
-            capture_output=True,
-            check=False,
-            text=True,
-            timeout=_PATIENCE_S,
-        )
-        assert 0 == done.returncode, done.stderr
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        return messages_of(interpreter, PROGRAMS / program, live.url, path, *args)
 
     return run
 

@@ -22,16 +22,14 @@ from websockets.exceptions import ConnectionClosed
 from streaming.app import running
 from streaming.cli.demo import RECORDING
 from streaming.config import (
-    AudioFormat,
     Config,
     DecoderConfig,
-    Encoding,
     Finals,
     ServerConfig,
     StreamConfig,
 )
-from streaming.numeric.pcm import PcmDecoder
 from streaming.numeric.resample import Resampler
+from tests.protocols.calls import mulaw
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -64,16 +62,7 @@ def recording(rate):
     return np.clip(np.round(out * 32_767), -32_768, 32_767).astype("<i2")
 
 
-def mulaw(samples):
-    """G.711, by the nearest of the 256 values."""
-    decoder = PcmDecoder(AudioFormat(Encoding.MULAW, 8_000))
-    values = decoder.push(bytes(range(256)))[:, 0]
-    order = np.argsort(values)
-    between = (values[order][1:] + values[order][:-1]) / 2
-    return order[np.searchsorted(between, samples / 32_768)].astype(np.uint8).tobytes()
-
-
-MULAW = mulaw(recording(8_000))
+MULAW = mulaw(recording(8_000) / 32_768)
 LINEAR_8 = recording(8_000).tobytes()
 LINEAR_16 = recording(16_000).tobytes()
 STEREO = np.stack([np.frombuffer(MULAW, np.uint8)] * 2, axis=1)

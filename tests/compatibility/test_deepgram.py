@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import wave
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
 from streaming.numeric.wer import edits
@@ -40,6 +42,12 @@ def by_npm(run):
 def results(said, *, is_final=True):
     found = [each for each in said if each.get("type") == "Results"]
     return [each for each in found if each["is_final"] is is_final]
+
+
+def spoken(said, channel=0):
+    """The finals of a channel over the native protocol that have text."""
+    finals = [each for each in said if each["type"] == "final"]
+    return [e["text"] for e in finals if e["channel"] == channel and e["text"]]
 
 
 def transcripts(said):
@@ -100,6 +108,35 @@ def test_a_finalize_is_answered(run, python, native):
 
 def test_a_wav_needs_no_encoding(run, python, native):
     assert native == transcripts(run(python, "deepgram_sync.py", '{"container":true}'))
+
+
+def test_endpointing_is_the_native_hangover(run, python, native):
+    query = json.dumps({"query": {"endpointing": 150}})
+    said = run(sys.executable, "native.py", "&hangover_ms=150")
+    finals = spoken(said)
+
+    assert finals != native
+    assert finals == transcripts(run(python, "deepgram_sync.py", query))
+
+
+def test_both_channels_are_transcribed(run, python, recording, tmp_path):
+    with wave.open(str(recording)) as file:
+        rate, audio = file.getframerate(), file.readframes(file.getnframes())
+    both = np.zeros((len(audio) // 2 + rate, 2), "<i2")  # the second comes 1 s later
+    both[: len(audio) // 2, 0] = both[rate:, 1] = np.frombuffer(audio, "<i2")
+    path = tmp_path / "both.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(both.tobytes())
+
+    asked = json.dumps({"query": {"channels": 2, "multichannel": True}})
+    said = run(python, "deepgram_sync.py", asked, path=path)
+    expected = run(sys.executable, "native.py", path=path)
+    for channel in (0, 1):
+        mine = [each for each in said if each.get("channel_index") == [channel, 2]]
+        assert spoken(expected, channel) == transcripts(mine)
 
 
 def test_silence_is_told_where_it_is_asked_for(run, python, tmp_path, recording):

@@ -1,4 +1,4 @@
-"""Send a WAV over the native protocol; print each message."""
+"""Send a WAV over the native protocol, with more parameters; print each message."""
 
 import asyncio
 import sys
@@ -7,10 +7,12 @@ import wave
 from websockets.asyncio.client import connect
 
 
-async def main(url: str, path: str) -> None:
+async def main(url: str, path: str, more: str = "") -> None:
     with wave.open(path) as file:
         rate, audio = file.getframerate(), file.readframes(file.getnframes())
-    async with connect(f"{url}/v1/stream?sample_rate={rate}") as socket:
+        channels = file.getnchannels()
+    query = f"sample_rate={rate}&channels={channels}{more}"
+    async with connect(f"{url}/v1/stream?{query}") as socket:
         await socket.send(audio)
         await socket.send('{"type":"finish"}')
         async for message in socket:

@@ -78,7 +78,7 @@ def tap(
         typer.Option(help="Of a capture: 1 as spoken, 0 as fast as can be.", min=0),
     ] = 0.0,
 ) -> None:
-    """Listen to telephone calls and read along, both sides in the order of speech."""
+    """Listen to telephone calls and read both sides along."""
     if bool(rtp) + (audiosocket is not None) + (capture is not None) != 1:
         raise WrongUsage("give one of --rtp, --audiosocket and --capture")
     if len(rtp or ()) > 2:

@@ -53,6 +53,7 @@ def test_the_commands_of_this_version():
         "transcribe",
         "capacity",
         "mic",
+        "tap",
         "train",
         "evaluate",
         "export",

@@ -315,6 +315,8 @@ class Server:
     ) -> None:
         code = dialect.refusal(error, door.opening.id).code
         self.metrics.refused.labels(code).inc()
+        if dialect.silent:  # nobody else is told why
+            _log.warning("%s: %s", dialect.path, error)
         await _tell(door, dialect, error)
 
     def _open_stream(

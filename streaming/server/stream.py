@@ -194,6 +194,8 @@ class Stream:
         self._reason = refusal.code
         if isinstance(error, Unresponsive):
             self.outbox.clear()  # who takes nothing is not sent the rest
+        if self._around.overhear is not None:
+            self._around.overhear(Refused(error))
         self.outbox.put(Refused(error))
         self.outbox.close(refusal.close, refusal.code)
         self._abandon()

@@ -15,7 +15,7 @@ from typing import Any
 
 from streaming.config import BUNDLED_MODEL
 
-__all__ = ["CACHE", "SHAPES", "shape_of"]
+__all__ = ["CACHE", "SHAPES", "shape_of", "weights_of"]
 
 CACHE = Path(__file__).parent / ".cache" / "shapes"
 
@@ -58,6 +58,21 @@ def shape_of(name: str, folder: Path = CACHE) -> Path:
     _write(name, source)
     export_checkpoint(source, made, name=f"{name}-shape", language="und")
     shutil.rmtree(source)
+    return made
+
+
+def weights_of(name: str, folder: Path = CACHE) -> Path:
+    """Return the folder of a checkpoint that torch runs; makes no graph.
+
+    Args:
+        name: one of `SHAPES`.
+        folder: where they are kept.
+    """
+    exported, made = folder / name, folder / f"{name}.weights"
+    if (exported / "wavestitch.json").is_file():
+        return exported
+    if not (made / "vocab.json").is_file():
+        _write(name, made)
     return made
 
 

@@ -19,9 +19,9 @@ import numpy.typing as npt
 import onnxruntime
 
 from streaming.events import Samples
-from streaming.models.checkpoint import StepShape
 from streaming.models.held_onnx import Hold, held
 from streaming.models.horizon import Horizon
+from streaming.models.metadata import StepShape
 from streaming.models.model import State
 from streaming.models.stateful_onnx import inputs, outputs
 

@@ -6,29 +6,26 @@ of transformers and our `wavestitch.json`; knows no runtime and loads no weights
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from streaming.errors import ConfigError, ModelError
+from streaming.models import metadata
+from streaming.models.metadata import METADATA, StepShape, read_json
 from streaming.numeric.geometry import Geometry
 from streaming.numeric.vocabulary import Vocabulary
 
 __all__ = [
     "ARCHITECTURES",
-    "METADATA",
     "UNKNOWN_LANGUAGE",
     "Checkpoint",
-    "StepShape",
     "adapter_of",
     "read_checkpoint",
-    "read_json",
 ]
 
-METADATA = "wavestitch.json"
 UNKNOWN_LANGUAGE = "und"  # BCP 47: undetermined
 
 # model_type of config.json -> what its CTC class takes.
@@ -37,21 +34,6 @@ ARCHITECTURES = {"wav2vec2": "samples", "wav2vec2-bert": "mel"}
 # Kaldi's frames, which w2v-BERT 2.0 was trained on: 25 ms every 10 ms.
 _MEL_FRAME = 400
 _MEL_HOP = 160
-
-
-@dataclass(frozen=True, slots=True)
-class StepShape:
-    """What a graph that takes steps is fed besides samples.
-
-    Attributes:
-        layers: each takes keys and values of the left context.
-        hidden: numbers in a key, a value or a frame.
-        padding: frames that the positional convolution sees to its left.
-    """
-
-    layers: int
-    hidden: int
-    padding: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +116,13 @@ def read_checkpoint(
         ),
         # Mel features are normalised band by band, after they are computed.
         normalise=not mel and bool(frontend.get("do_normalize", True)),
-        temperature=_temperature(folder, ours),
-        bias=_bias(folder, ours),
+        temperature=metadata.temperature(folder, ours),
+        bias=metadata.bias(folder, ours),
         # The group norm of wav2vec2-base takes its statistics over the padding.
         pads=mel or config.get("feat_extract_norm") == "layer",
-        streaming=_streaming(folder, ours),
-        onnx=_graphs(folder, ours),
-        steps=_steps(folder, ours),
+        streaming=metadata.streaming(folder, ours),
+        onnx=metadata.graphs(folder, ours),
+        steps=metadata.steps(folder, ours),
         weights=tuple(
             path
             for path in sorted(folder.glob("*.safetensors"))
@@ -148,27 +130,6 @@ def read_checkpoint(
         ),
         pickles=tuple(sorted(folder.glob("pytorch_model*.bin"))),
     )
-
-
-def read_json(path: Path, *, needed: bool = True) -> dict[str, Any]:
-    """A JSON object; `{}` for an absent file that is not needed.
-
-    Raises:
-        ModelError: it is absent, or no JSON object.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        if needed:
-            raise ModelError(
-                f"{path} is missing: {path.parent} is no checkpoint folder"
-            ) from None
-        return {}
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read as JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise ModelError(f"{path} must be a JSON object, got a {type(found).__name__}")
-    return found
 
 
 def adapter_of(
@@ -254,66 +215,3 @@ def _language(folder: Path, ours: Mapping[str, Any]) -> str:
         re.MULTILINE,
     )
     return found[1] if found else UNKNOWN_LANGUAGE
-
-
-def _temperature(folder: Path, ours: Mapping[str, Any]) -> float:
-    temperature = ours.get("temperature", 1.0)
-    if not isinstance(temperature, int | float) or not temperature > 0:
-        raise ModelError(
-            f"{folder / METADATA}: temperature must be above 0, got {temperature!r}"
-        )
-    return float(temperature)
-
-
-def _bias(folder: Path, ours: Mapping[str, Any]) -> float:
-    bias = ours.get("bias", 0.0)
-    if isinstance(bias, bool) or not isinstance(bias, int | float) or abs(bias) > 100:
-        raise ModelError(
-            f"{folder / METADATA}: bias must be a number of nats, got {bias!r}"
-        )
-    return float(bias)
-
-
-def _streaming(folder: Path, ours: Mapping[str, Any]) -> bool:
-    found = ours.get("streaming", False)
-    if not isinstance(found, bool):
-        raise ModelError(
-            f"{folder / METADATA}: streaming must be true or false, got {found!r}"
-        )
-    return found
-
-
-def _graphs(folder: Path, ours: Mapping[str, Any]) -> dict[str, Path]:
-    """ONNX graphs by precision; only what our own export described is trusted."""
-    graphs = ours.get("onnx", {})
-    if not isinstance(graphs, dict):
-        raise ModelError(f"{folder / METADATA}: onnx must map precisions to files")
-    found = {}
-    for precision, name in graphs.items():
-        path = folder / str(name)
-        if precision not in ("int8", "fp32") or path.name != name:
-            raise ModelError(
-                f"{folder / METADATA}: onnx must map int8 or fp32 to a file beside "
-                f"it, got {precision!r}: {name!r}"
-            )
-        if path.is_file():
-            found[precision] = path
-    return found
-
-
-def _steps(folder: Path, ours: Mapping[str, Any]) -> StepShape | None:
-    """Absent from folders that were exported before graphs took steps."""
-    found = ours.get("steps")
-    if found is None:
-        return None
-    names = {field.name for field in fields(StepShape)}
-    if (
-        not isinstance(found, dict)
-        or found.keys() != names
-        or not all(type(number) is int and number > 0 for number in found.values())
-    ):
-        raise ModelError(
-            f"{folder / METADATA}: steps must map {', '.join(sorted(names))} to whole "
-            f"numbers above 0, got {found!r}"
-        )
-    return StepShape(**found)

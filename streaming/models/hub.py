@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from streaming.errors import ConfigError, ModelError
-from streaming.models.checkpoint import METADATA, read_json
+from streaming.models.metadata import METADATA, read_json
 from streaming.numeric.vocabulary import Vocabulary
 
 __all__ = ["fetch", "is_hub_id"]

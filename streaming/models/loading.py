@@ -16,13 +16,12 @@ from pathlib import Path
 from streaming.config import BUNDLED_MODEL, ModelConfig, WindowConfig
 from streaming.errors import ConfigError, ModelError
 from streaming.models.checkpoint import (
-    METADATA,
     Checkpoint,
     read_checkpoint,
-    read_json,
 )
 from streaming.models.horizon import Horizon
 from streaming.models.hub import fetch, is_hub_id
+from streaming.models.metadata import METADATA, read_json
 from streaming.models.model import Model
 from streaming.numeric.geometry import Geometry
 

@@ -16,8 +16,9 @@ import numpy as np
 from streaming.errors import ConfigError, ModelError
 from streaming.events import LogitRows, Samples
 from streaming.models.bound_onnx import KEEP, BoundOnnx, BoundState
-from streaming.models.checkpoint import METADATA, Checkpoint
+from streaming.models.checkpoint import Checkpoint
 from streaming.models.horizon import Horizon
+from streaming.models.metadata import METADATA
 from streaming.models.model import State, Step, Windowed
 from streaming.models.onnx_opening import open_beside, open_chosen
 from streaming.models.stateful_onnx import (

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streaming.models.checkpoint import StepShape
 from streaming.models.held_onnx import Hold, held
 from streaming.models.horizon import Horizon
+from streaming.models.metadata import StepShape
 from streaming.models.model import State
 
 __all__ = ["CACHE_PRECISIONS", "OnnxState", "StatefulOnnx", "inputs", "outputs"]

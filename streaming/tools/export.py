@@ -17,11 +17,10 @@ from typing import Any
 
 from streaming.errors import ConfigError
 from streaming.models.checkpoint import (
-    METADATA,
     Checkpoint,
-    StepShape,
     read_checkpoint,
 )
+from streaming.models.metadata import METADATA, StepShape
 from streaming.tools.quantize import quantize
 
 __all__ = ["export_checkpoint", "set_calibration"]

@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 
 from streaming.errors import ModelError
+from streaming.tools.graph_front import convolution
 from streaming.tools.nodes import Axes, Nodes
 
 __all__ = ["FIRST_PRODUCT", "HEAD_PRODUCT", "build_graph", "can_step"]
@@ -79,7 +80,7 @@ def build_graph(module: Any, *, plain: bool = False) -> onnx.ModelProto:
 
     x = nodes.add("Unsqueeze", "samples", nodes.integers(2))
     for i, layer in enumerate(body.feature_extractor.conv_layers):
-        x = _convolution(nodes, f"front.{i}", layer, x)
+        x = convolution(nodes, f"front.{i}", layer, x)
     x = nodes.norm(body.feature_projection.layer_norm, x)
     x = nodes.linear("projection", body.feature_projection.projection, x)
     x = nodes.add("Transpose", x, perm=[1, 0, 2])  # (rows, batch, hidden) from here
@@ -126,78 +127,6 @@ class _Past:
         length = nodes.add("Shape", "past.keys.0", start=0, end=1)
         some = nodes.add("Greater", length, nodes.integers(0))
         return cls(nodes.add("Squeeze", some), length)
-
-
-def _convolution(nodes: Nodes, name: str, layer: Any, x: str) -> str:
-    """A strided convolution over `(batch, time, in)`, its norm and its GELU.
-
-    `kernel // stride` whole strides of input are one row of a product, each tap
-    that is left is a product of its own. MatMul-only int8 then covers it (ONNX
-    Runtime's ConvInteger is slower than its Conv in fp32), and no transpose
-    surrounds the layer norm.
-    """
-    convolution = layer.conv
-    kernel, stride = convolution.kernel_size[0], convolution.stride[0]
-    channels = convolution.in_channels
-    whole = kernel // stride
-    taps = convolution.weight.permute(2, 1, 0)  # (kernel, in, out)
-
-    # The rows that come out, whatever the length.
-    time = nodes.add("Shape", x, start=1, end=2)
-    spare = nodes.add("Sub", time, nodes.integers(kernel))
-    last = nodes.add("Div", spare, nodes.integers(stride))
-    steps = nodes.add("Add", last, nodes.integers(1))
-
-    zero, axis = nodes.integers(0), nodes.integers(1)
-    count = nodes.add("Add", last, nodes.integers(whole))
-    end = nodes.add("Mul", count, nodes.integers(stride))
-    rows = nodes.add("Slice", x, zero, end, axis)
-    rows = nodes.add("Reshape", rows, nodes.integers(0, -1, stride * channels))
-    if whole > 1:
-        shifted = [
-            nodes.add(
-                "Slice",
-                rows,
-                nodes.integers(i),
-                nodes.add("Add", steps, nodes.integers(i)),
-                axis,
-            )
-            for i in range(whole)
-        ]
-        rows = nodes.add("Concat", *shifted, axis=2)
-    rest = range(whole * stride, kernel)
-    weight = taps[: whole * stride].flatten(0, 1)
-    y = nodes.product(name, rows, weight, None if rest else convolution.bias)
-    for tap in rest:
-        reach = nodes.add("Mul", last, nodes.integers(stride))
-        end = nodes.add("Add", reach, nodes.integers(tap + 1))
-        taken = nodes.add(
-            "Slice", x, nodes.integers(tap), end, axis, nodes.integers(stride)
-        )
-        bias = convolution.bias if tap == kernel - 1 else None
-        y = nodes.add("Add", y, nodes.product(f"{name}.{tap}", taken, taps[tap], bias))
-    norm = getattr(layer, "layer_norm", None)
-    if norm is not None:
-        over_time = hasattr(norm, "num_groups")
-        y = _time_norm(nodes, norm, y) if over_time else nodes.norm(norm, y)
-    return nodes.add("Gelu", y)
-
-
-def _time_norm(nodes: Nodes, norm: Any, x: str) -> str:
-    """Group norm with a group for each channel: statistics over the time."""
-    if norm.num_groups != norm.num_channels:
-        raise ModelError(
-            f"cannot export {norm.num_groups} groups of {norm.num_channels} channels"
-        )
-    axis = nodes.integers(1)
-    centred = nodes.add("Sub", x, nodes.add("ReduceMean", x, axis))
-    square = nodes.add("Mul", centred, centred)
-    variance = nodes.add("ReduceMean", square, axis)
-    epsilon = nodes.constant("epsilon", np.array([norm.eps], np.float32))
-    deviation = nodes.add("Sqrt", nodes.add("Add", variance, epsilon))
-    y = nodes.add("Div", centred, deviation)
-    y = nodes.add("Mul", y, nodes.weights(norm.weight))
-    return nodes.add("Add", y, nodes.weights(norm.bias))
 
 
 def _positions(nodes: Nodes, source: Any, x: str, *, steps: bool) -> str:

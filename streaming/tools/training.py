@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from transformers import Wav2Vec2ForCTC
 
 from streaming.errors import ConfigError
-from streaming.models.checkpoint import METADATA
+from streaming.models.metadata import METADATA
 from streaming.numeric.wer import edits
 from streaming.tools.batches import Batch, Batches, normalise
 from streaming.tools.chunked import View, draw_view, encode, scaled_so_far

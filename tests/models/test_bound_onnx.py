@@ -14,8 +14,9 @@ pytest.importorskip("onnx")
 
 from streaming.errors import ConfigError, ModelError
 from streaming.models.bound_onnx import KEEP, BoundOnnx, kept_rows
-from streaming.models.checkpoint import StepShape, read_checkpoint
+from streaming.models.checkpoint import read_checkpoint
 from streaming.models.horizon import Horizon
+from streaming.models.metadata import StepShape
 from streaming.models.model import Step
 from streaming.models.onnx import load_onnx
 from streaming.tools.keeping import keeping

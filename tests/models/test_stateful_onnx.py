@@ -24,9 +24,10 @@ from streaming.cli.demo import RECORDING  # noqa: E402
 from streaming.config import BUNDLED_MODEL, ModelConfig, WindowConfig  # noqa: E402
 from streaming.core.normalise import normalised  # noqa: E402
 from streaming.errors import ConfigError, ModelError  # noqa: E402
-from streaming.models.checkpoint import StepShape, read_checkpoint  # noqa: E402
+from streaming.models.checkpoint import read_checkpoint  # noqa: E402
 from streaming.models.horizon import Horizon  # noqa: E402
 from streaming.models.loading import load_model  # noqa: E402
+from streaming.models.metadata import StepShape  # noqa: E402
 from streaming.models.model import Step  # noqa: E402
 from streaming.models.onnx import load_onnx  # noqa: E402
 from streaming.models.pytorch import fold_weights, load_module  # noqa: E402

@@ -23,6 +23,7 @@ from streaming.models.checkpoint import read_checkpoint  # noqa: E402
 from streaming.models.loading import load_model  # noqa: E402
 from streaming.tools import graph  # noqa: E402
 from streaming.tools.export import export_checkpoint, set_calibration  # noqa: E402
+from streaming.tools.graph_front import convolution  # noqa: E402
 from streaming.tools.nodes import Nodes  # noqa: E402
 from tests.checkpoints import checkpoint, exported, noise  # noqa: E402
 
@@ -180,7 +181,7 @@ def test_a_convolution_as_products_is_the_convolution(
 
 def run_convolution(layer, x):
     nodes = Nodes()
-    y = graph._convolution(nodes, "c", layer, "samples")
+    y = convolution(nodes, "c", layer, "samples")
     nodes.add("Identity", y, output="logits")
     model = nodes.model(
         {"samples": ("batch", "time", x.shape[2])}, {"logits": ("batch", "rows", 4)}

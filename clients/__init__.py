@@ -23,6 +23,7 @@ from clients.errors import (
     Overloaded,
     ProtocolBroken,
     Rejected,
+    SessionLost,
     StreamFailed,
     Unauthorized,
 )
@@ -38,13 +39,16 @@ from clients.events import (
     Notice,
     Partial,
     Ready,
+    Reconnecting,
     Refused,
+    Resumed,
     SpeechEnded,
     SpeechStarted,
     Totals,
     Unknown,
     Word,
 )
+from clients.reconnect import Reconnect
 from clients.stream import Stream, exchange
 
 __all__ = [
@@ -68,8 +72,12 @@ __all__ = [
     "Partial",
     "ProtocolBroken",
     "Ready",
+    "Reconnect",
+    "Reconnecting",
     "Refused",
     "Rejected",
+    "Resumed",
+    "SessionLost",
     "SpeechEnded",
     "SpeechStarted",
     "Stream",

@@ -5,43 +5,23 @@
         await stream.send(pcm)                  # another
         await stream.finish()                   # all of it is final when this returns
 
-Knows the opening of the native protocol, version 1: parameters and refusals.
-Opening another connection for the same session (resume) will live here too.
+What may be asked of a server, one parameter each.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 from collections.abc import AsyncIterator, Mapping
 from ssl import SSLContext, create_default_context
-from urllib.parse import urlencode, urlsplit, urlunsplit
 
-import websockets
-from websockets.asyncio.client import ClientConnection
-
-from clients import errors
-from clients.events import Ready, Refused, parse
+from clients.dialing import Address
+from clients.line import Line
+from clients.reconnect import STEADFAST, Reconnect
 from clients.stream import Stream
 
-__all__ = ["connect", "endpoint"]
-
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
-# By HTTP status, and by code where the refusal comes as a message.
-REJECTIONS: dict[int | str, type[errors.Rejected]] = {
-    400: errors.BadRequest,
-    401: errors.Unauthorized,
-    403: errors.Unauthorized,
-    429: errors.Overloaded,
-    503: errors.Overloaded,
-    "bad_request": errors.BadRequest,
-    "unauthorized": errors.Unauthorized,
-    "forbidden": errors.Unauthorized,
-    "limit_reached": errors.Overloaded,
-    "overloaded": errors.Overloaded,
-}
+__all__ = ["connect"]
 
 
 @contextlib.asynccontextmanager
@@ -64,6 +44,7 @@ async def connect(
     ca_file: str | os.PathLike[str] | None = None,
     ssl: SSLContext | None = None,
     open_timeout_s: float = 10.0,
+    reconnect: Reconnect | None = STEADFAST,
 ) -> AsyncIterator[Stream]:
     """Open a stream; leaving the block closes it, whether finished or not.
 
@@ -86,6 +67,8 @@ async def connect(
             where the system does not know it.
         ssl: all that is to be said about TLS, instead of `ca_file`.
         open_timeout_s: seconds to wait for `ready`.
+        reconnect: how to come back after a cut, where the server keeps sessions;
+            None is not at all.
 
     Raises:
         CannotConnect: nobody answers there.
@@ -109,106 +92,14 @@ async def connect(
         headers = {"Authorization": f"Bearer {key}", **(headers or {})}
     if ssl is None and ca_file is not None:
         ssl = create_default_context(cafile=ca_file)
-    socket = await _dial(endpoint(url, asked), headers, ssl, open_timeout_s)
+    address = Address(url, headers, open_timeout_s, ssl)
+    socket, ready = await address.dial(asked)
+    line = Line(address, socket, ready, reconnect)
+    stream = Stream(line)
+    reading = asyncio.create_task(stream.read(), name="wavestitch stream reader")
     try:
-        stream = Stream(socket, await _first(socket, open_timeout_s))
-        reading = asyncio.create_task(stream.read(), name="wavestitch stream reader")
-        try:
-            yield stream
-        finally:
-            reading.cancel()
-            await asyncio.wait([reading])
+        yield stream
     finally:
-        await socket.close()
-
-
-def endpoint(url: str, parameters: Mapping[str, object]) -> str:
-    """The address of a stream with these parameters; those that are None are left out.
-
-    Raises:
-        CannotConnect: not a websocket's address.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in ("ws", "wss") or not parts.hostname:
-        raise errors.CannotConnect(
-            f"not a websocket address: {url!r} (like ws://127.0.0.1:8770)"
-        )
-    path = parts.path.rstrip("/")
-    if not path.endswith("/v1/stream"):
-        path += "/v1/stream"
-    query = urlencode(
-        {
-            name: str(value).lower() if isinstance(value, bool) else value
-            for name, value in parameters.items()
-            if value is not None
-        }
-    )
-    query = "&".join(part for part in (parts.query, query) if part)
-    return urlunsplit((parts.scheme, parts.netloc, path, query, ""))
-
-
-async def _dial(
-    uri: str,
-    headers: Mapping[str, str] | None,
-    trust: SSLContext | None,
-    timeout_s: float,
-) -> ClientConnection:
-    try:
-        return await websockets.connect(
-            uri,
-            additional_headers=headers,
-            ssl=(trust or True) if urlsplit(uri).scheme == "wss" else None,
-            compression=None,
-            open_timeout=timeout_s,
-            # A server past a stream's backlog stops reading its socket, pings
-            # included, and goes on when it has caught up: not a dead one.
-            ping_timeout=None,
-            close_timeout=5,
-            max_size=16 * 1024 * 1024,
-            # A proxy for the outside world is none for this machine.
-            proxy=None if urlsplit(uri).hostname in LOOPBACK else True,
-        )
-    except websockets.InvalidStatus as error:
-        raise _rejected(error.response) from None
-    except (OSError, TimeoutError, websockets.WebSocketException) as error:
-        where = urlsplit(uri)
-        why = str(error) or type(error).__name__
-        if isinstance(error, ConnectionRefusedError):
-            why = "nothing listens there (start it with `wavestitch serve`)"
-        raise errors.CannotConnect(
-            f"cannot reach {where.scheme}://{where.netloc}: {why}"
-        ) from error
-
-
-async def _first(socket: ClientConnection, timeout_s: float) -> Ready:
-    try:
-        async with asyncio.timeout(timeout_s):
-            _, event = parse(await socket.recv())
-    except TimeoutError:
-        raise errors.CannotConnect(f"no `ready` within {timeout_s:g} s") from None
-    except websockets.ConnectionClosed as error:
-        raise errors.CannotConnect(f"closed before `ready`: {error}") from None
-    match event:
-        case Ready():
-            return event
-        case Refused(code, message):
-            raise REJECTIONS.get(code, errors.Rejected)(message, code=code)
-        case _:
-            raise errors.ProtocolBroken(f"{type(event).__name__} came before ready")
-
-
-def _rejected(response: websockets.Response) -> errors.Rejected:
-    """The typed error for an HTTP answer to the opening request."""
-    status = response.status_code
-    try:
-        said = json.loads(response.body or b"")
-        code, message = str(said["code"]), str(said["message"])
-    except (ValueError, KeyError, TypeError):
-        code, message = "http", f"HTTP {status} {response.reason_phrase}".rstrip()
-    after = response.headers.get("Retry-After", "")
-    return REJECTIONS.get(status, errors.Rejected)(
-        message,
-        code=code,
-        status=status,
-        retry_after_s=float(after) if after.isdecimal() else None,
-    )
+        reading.cancel()
+        await asyncio.wait([reading])
+        await line.close()

@@ -7,7 +7,8 @@
     |   |-- Unauthorized     no key, or a wrong one (HTTP 401)
     |   `-- Overloaded       no room now; try again later (HTTP 503)
     |-- StreamFailed         the server said what was wrong and closed the stream
-    |-- ConnectionLost       cut before `finished`: the place of a later resume
+    |-- ConnectionLost       cut before `finished`, and not resumed
+    |   `-- SessionLost      the server does not hold the session any more
     |-- ConfigureRefused     a `configure` that does not hold; the stream goes on
     |-- ProtocolBroken       the server said what no version 1 server says
     |-- EventsUnread         more events wait than this side may keep
@@ -29,6 +30,7 @@ __all__ = [
     "Overloaded",
     "ProtocolBroken",
     "Rejected",
+    "SessionLost",
     "StreamFailed",
     "Unauthorized",
 ]
@@ -101,6 +103,18 @@ class ConnectionLost(ClientError):
     def __init__(self, message: str, *, acknowledged: int) -> None:
         super().__init__(message)
         self.acknowledged = acknowledged
+
+
+class SessionLost(ConnectionLost):
+    """Whoever came back was told that the session is gone, or came too late.
+
+    Attributes:
+        lost: samples that were sent and that no server has heard.
+    """
+
+    def __init__(self, message: str, *, acknowledged: int, lost: int) -> None:
+        super().__init__(message, acknowledged=acknowledged)
+        self.lost = lost
 
 
 class ConfigureRefused(ClientError):

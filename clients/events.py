@@ -1,17 +1,14 @@
-"""What the server says, as frozen dataclasses, and `parse` to read it.
+"""What a stream tells: what the server says, and how its connection fares.
 
 Counts are samples per channel at the rate that was sent; times are seconds
-since the start of the stream. Fields and types that a later server adds are let
-through: fields are left out, types come as `Unknown`. Knows nothing of sockets.
+since the start of the stream. Knows nothing of sockets, nor how events are
+written (`messages.py` does).
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import MISSING, dataclass, fields
-from typing import Any, TypeAlias
-
-from clients.errors import ProtocolBroken
+from dataclasses import dataclass
+from typing import TypeAlias
 
 __all__ = [
     "Ack",
@@ -25,13 +22,14 @@ __all__ = [
     "Notice",
     "Partial",
     "Ready",
+    "Reconnecting",
     "Refused",
+    "Resumed",
     "SpeechEnded",
     "SpeechStarted",
     "Totals",
     "Unknown",
     "Word",
-    "parse",
 ]
 
 
@@ -40,6 +38,12 @@ class Ready:
     """The stream is open; what holds for it.
 
     A word shows at the latest `hop_ms + right_ms + budget_ms` after its end.
+
+    Attributes:
+        received: samples that the server has; more than 0 after a resume.
+        state: `open`, `finishing` or `finished`.
+        resume_window_s: how long the session outlives a cut; 0 is not at all.
+        commands: how many of the client's commands the server has taken.
     """
 
     session: str
@@ -56,6 +60,8 @@ class Ready:
     idle_timeout_s: float
     received: int = 0
     state: str = "open"
+    resume_window_s: float = 0.0
+    commands: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +221,32 @@ class Unknown:
     type: str
 
 
+@dataclass(frozen=True, slots=True)
+class Reconnecting:
+    """The connection was cut; what is sent now is kept. Said by this side.
+
+    Attributes:
+        why: how it ended.
+    """
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The session goes on where it was cut, nothing is lost. Said by this side.
+
+    Attributes:
+        after_s: how long it was cut.
+        received: samples that the server has.
+        sent_again: samples that had been sent and did not arrive.
+    """
+
+    after_s: float
+    received: int
+    sent_again: int
+
+
 Event: TypeAlias = (
     Ready
     | SpeechStarted
@@ -230,74 +262,6 @@ Event: TypeAlias = (
     | GoAway
     | Refused
     | Unknown
+    | Reconnecting
+    | Resumed
 )
-
-_TYPES: dict[str, type[Event]] = {
-    "ready": Ready,
-    "speech_started": SpeechStarted,
-    "speech_ended": SpeechEnded,
-    "partial": Partial,
-    "final": Final,
-    "ack": Ack,
-    "flushed": Flushed,
-    "configured": Configured,
-    "finished": Finished,
-    "load": Load,
-    "warning": Notice,
-    "goaway": GoAway,
-    "error": Refused,
-}
-_COUNTS = [field.name for field in fields(Totals)]
-
-
-def parse(message: str | bytes) -> tuple[int, Event]:
-    """Read one message of the server.
-
-    Returns:
-        Its `seq` and what it says.
-
-    Raises:
-        ProtocolBroken: not JSON, or without a field that version 1 has.
-    """
-    try:
-        said = json.loads(message)
-        seq, kind = int(said["seq"]), str(said["type"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ProtocolBroken(f"not a message: {message[:80]!r}") from error
-    try:
-        return seq, _read(kind, said)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ProtocolBroken(f"{kind} without what it needs: {error}") from error
-
-
-def _read(kind: str, said: dict[str, Any]) -> Event:
-    shape = _TYPES.get(kind)
-    if shape is None:
-        return Unknown(kind)
-    if shape is Finished:
-        return Finished(_totals(said), int(said.get("odd_bytes", 0)))
-    if shape is Final:
-        said = said | {
-            "made_by": said["pass"],
-            "words": tuple(
-                Word(**_known(Word, word)) for word in said.get("words", ())
-            ),
-        }
-    return shape(**_known(shape, said))
-
-
-def _known(shape: type, said: dict[str, Any]) -> dict[str, Any]:
-    return {
-        field.name: said[field.name]
-        for field in fields(shape)
-        if field.name in said or field.default is MISSING
-    }
-
-
-def _totals(said: dict[str, Any]) -> tuple[Totals, ...]:
-    """One channel's counts are numbers, two channels' are lists of two."""
-    columns = [
-        count if isinstance(count, list) else [count]
-        for count in (said[name] for name in _COUNTS)
-    ]
-    return tuple(Totals(*row) for row in zip(*columns, strict=True))

@@ -13,7 +13,16 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from clients.events import Event, Final, GoAway, Load, Notice, Partial
+from clients.events import (
+    Event,
+    Final,
+    GoAway,
+    Load,
+    Notice,
+    Partial,
+    Reconnecting,
+    Resumed,
+)
 
 __all__ = ["Screen"]
 
@@ -75,6 +84,10 @@ class Screen:
                 self.note(f"{code}: {message}")
             case GoAway(reason, deadline_s):
                 self.note(f"the server will stop in {deadline_s:g} s ({reason})")
+            case Reconnecting(why):
+                self.note(f"the connection was cut ({why}): reconnecting")
+            case Resumed(after_s):
+                self.note(f"resumed after {after_s:.1f} s, nothing is lost")
             case Load(level):
                 self.note(f"load of the server: {level}")
             case _:

@@ -1,8 +1,8 @@
 """An open stream: audio out, events in.
 
 A task of its own reads the socket, so that `flush` and `finish` can be awaited
-anywhere and pings are answered while nobody iterates. Knows the native protocol's
-messages, version 1; knows nothing of how a connection is made or where audio
+anywhere and pings are answered while nobody iterates. Knows who waits for which
+answer; knows nothing of how a connection is made or made again, or where audio
 comes from.
 """
 
@@ -16,19 +16,18 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import websockets
-from websockets.asyncio.client import ClientConnection
 
 from clients import errors
 from clients.events import (
-    Ack,
     Configured,
     Event,
     Finished,
     Flushed,
     Ready,
     Refused,
-    parse,
 )
+from clients.kept import LONGEST_PIECE
+from clients.line import Line
 
 __all__ = ["Stream", "exchange"]
 
@@ -38,20 +37,10 @@ Answer = TypeVar("Answer", Flushed, Configured, Finished)
 
 
 class Stream:
-    """An open stream; made by `connect`.
+    """An open stream; made by `connect`."""
 
-    Attributes:
-        ready: what holds for it.
-        acknowledged: samples that the server has told it took over.
-        last_seq: number of the last message read. With `ready.session` and
-            `ready.token` this is what a resume will need.
-    """
-
-    def __init__(self, socket: ClientConnection, ready: Ready) -> None:
-        self.ready = ready
-        self.acknowledged = ready.received
-        self.last_seq = 0
-        self._socket = socket
+    def __init__(self, line: Line) -> None:
+        self._line = line
         self._events: deque[Event] = deque()
         self._news = asyncio.Event()
         self._finishing = False
@@ -62,10 +51,31 @@ class Stream:
         self._configures: deque[asyncio.Future[Configured]] = deque()
         self._finishes: deque[asyncio.Future[Finished]] = deque()
 
+    @property
+    def ready(self) -> Ready:
+        """What holds for it, as the server said it last."""
+        return self._line.ready
+
+    @property
+    def acknowledged(self) -> int:
+        """Samples that the server has told it took over."""
+        return self._line.acknowledged
+
+    @property
+    def last_seq(self) -> int:
+        """Number of the last message of the server that was read."""
+        return self._line.last_seq
+
+    @property
+    def unacknowledged(self) -> int:
+        """Samples that were sent, or wait to be, and that no server has confirmed."""
+        return self._line.kept.samples
+
     async def send(self, audio: bytes | bytearray | memoryview) -> None:
         """Send audio of any length; it need not end on a sample.
 
-        Waits while the server takes no more.
+        Waits while the server takes no more, and while more than `Reconnect.keep_s`
+        of it is not acknowledged; a cut alone does not hold it up.
 
         Raises:
             ClientError: the stream has ended; the class says how.
@@ -73,7 +83,12 @@ class Stream:
         """
         if self._finishing:
             raise RuntimeError("audio after finish")
-        await self._send(bytes(audio))
+        audio = bytes(audio)
+        for start in range(0, len(audio), LONGEST_PIECE):
+            await self._line.room()
+            self._insist_open()
+            self._line.kept.audio(audio[start : start + LONGEST_PIECE])
+            await self._pump()
 
     async def flush(self) -> Flushed:
         """Make all speech so far final; its finals are events by then."""
@@ -103,7 +118,11 @@ class Stream:
 
     async def keepalive(self) -> None:
         """Hold the stream open while there is no audio to send."""
-        await self._send(json.dumps({"type": "keepalive"}))
+        self._insist_open()
+        try:
+            await self._line.say(json.dumps({"type": "keepalive"}))
+        except websockets.ConnectionClosed:
+            await self._raise_why()
 
     async def finish(self) -> Finished:
         """End the audio; when this returns, everything is final."""
@@ -131,10 +150,12 @@ class Stream:
     async def _ask(
         self, waiting: deque[asyncio.Future[Answer]], command: dict[str, Any]
     ) -> Answer:
+        self._insist_open()
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         waiting.append(answer)
+        self._line.kept.command(json.dumps(command))
         try:
-            await self._send(json.dumps(command))
+            await self._pump()
         except errors.ClientError:
             with contextlib.suppress(ValueError):
                 waiting.remove(answer)
@@ -142,33 +163,33 @@ class Stream:
             raise
         return await answer
 
-    async def _send(self, message: str | bytes) -> None:
-        if not self._ended.is_set():
-            try:
-                await self._socket.send(message)
-            except websockets.ConnectionClosed:
-                # The reader knows why, once it has read what came before the end.
-                await self._ended.wait()
-            else:
-                return
-        raise self._failure or self._lost("the stream is finished")
+    async def _pump(self) -> None:
+        try:
+            await self._line.pump()
+        except websockets.ConnectionClosed:
+            await self._raise_why()
+
+    async def _raise_why(self) -> None:
+        # The reader knows why, once it has read what came before the end.
+        await self._ended.wait()
+        self._insist_open()
+
+    def _insist_open(self) -> None:
+        if self._ended.is_set():
+            raise self._failure or errors.ConnectionLost(
+                "the stream is finished", acknowledged=self.acknowledged
+            )
 
     async def read(self) -> None:
         """Take every message to where it is waited for; a task of `connect`'s."""
-        last: Event | None = None
-        self._failure = self._lost("the stream was closed on this side")
+        self._failure = errors.ConnectionLost(
+            "the stream was closed on this side", acknowledged=self.acknowledged
+        )
         try:
-            async for message in self._socket:
-                seq, event = parse(message)
-                if seq != self.last_seq + 1:
-                    raise errors.ProtocolBroken(
-                        f"message {seq} came after {self.last_seq}"
-                    )
-                self.last_seq, last = seq, event
-                self._take(event)
-            self._failure = self._why(last)
-        except websockets.ConnectionClosed:
-            self._failure = self._why(last)
+            async with contextlib.aclosing(self._line.events()) as events:
+                async for event in events:
+                    self._take(event)
+            self._failure = None
         except errors.ClientError as error:
             self._failure = error
         finally:
@@ -176,13 +197,11 @@ class Stream:
 
     def _take(self, event: Event) -> None:
         match event:
-            case Ack(received):
-                self.acknowledged = received
             case Flushed():
                 _answer(self._flushes, event)
             case Configured():
                 _answer(self._configures, event)
-            case Finished():
+            case Finished() if not self._line.late:
                 _answer(self._finishes, event)
             case Refused(code, message) if self._configures:
                 refusal = errors.ConfigureRefused(message, code=code)
@@ -197,24 +216,6 @@ class Stream:
             )
         self._events.append(event)
         self._news.set()
-
-    def _why(self, last: Event | None) -> errors.ClientError | None:
-        """How the connection ended, from its last message and its close code."""
-        code = self._socket.close_code or 1006
-        match last:
-            case Finished():
-                return None
-            case Refused(word, message):
-                return errors.StreamFailed(message, code=word, close_code=code)
-            case _:
-                reason = self._socket.close_reason
-                said = f"{code} {reason}" if reason else str(code)
-                return self._lost(
-                    f"the connection ended before the stream did (close {said})"
-                )
-
-    def _lost(self, message: str) -> errors.ConnectionLost:
-        return errors.ConnectionLost(message, acknowledged=self.acknowledged)
 
     def _end(self) -> None:
         unanswered: list[asyncio.Future[Any]] = [

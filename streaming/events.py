@@ -217,7 +217,15 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The stream is open; what holds for it."""
+    """The stream is open; what holds for it.
+
+    Attributes:
+        received: samples per channel that came; more than 0 after a resume.
+        state: `open`, `finishing` or `finished`.
+        resume_window_s: how long the session outlives a cut; 0: not at all.
+        after: number of the last message that a client has which comes back; None
+            where the session begins.
+    """
 
     session: str
     token: str
@@ -232,6 +240,8 @@ class Ready:
     idle_timeout_s: float
     received: int = 0
     state: str = "open"
+    resume_window_s: float = 0.0
+    after: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

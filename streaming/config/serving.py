@@ -135,6 +135,9 @@ class LimitConfig:
         ping_timeout_s: time to answer one; it rests while the socket waits.
         send_timeout_s: time in which a reader must take what is sent to it.
         max_unsent: messages that may wait for a slow reader, partials apart.
+        resume_window_s: how long a session outlives a cut connection; 0: not at all.
+        result_window_s: how long what such a session said last is kept.
+        max_kept: messages kept for a client that may come back.
         max_uploads: recordings that are received or heard at a time.
         max_body_bytes: largest recording that is sent in one request.
         body_timeout_s: longest pause in it.
@@ -153,6 +156,9 @@ class LimitConfig:
     ping_timeout_s: float = 20.0
     send_timeout_s: float = 20.0
     max_unsent: int = 1_000
+    resume_window_s: float = 30.0
+    result_window_s: float = 300.0
+    max_kept: int = 1_000
     max_uploads: int = 16
     max_body_bytes: int = 256 * 1024 * 1024
     body_timeout_s: float = 30.0
@@ -171,6 +177,9 @@ class LimitConfig:
         within("ping_timeout_s", self.ping_timeout_s, 0.01, 3_600)
         within("send_timeout_s", self.send_timeout_s, 0.01, 3_600)
         within("max_unsent", self.max_unsent, 16, 1_000_000)
+        within("resume_window_s", self.resume_window_s, 0, 3_600)
+        within("result_window_s", self.result_window_s, 0, 86_400)
+        within("max_kept", self.max_kept, 16, 1_000_000)
         within("max_uploads", self.max_uploads, 0, 10_000)
         within("max_body_bytes", self.max_body_bytes, 1_024, 1 << 40)
         within("body_timeout_s", self.body_timeout_s, 0.05, 3_600)

@@ -133,6 +133,11 @@ class Session:
         return self._intake.received
 
     @property
+    def odd_bytes(self) -> int:
+        """Bytes that wait for the rest of their sample."""
+        return self._intake.odd_bytes
+
+    @property
     def backlog_s(self) -> float:
         """Seconds of audio in windows whose logits are not in."""
         return sum(s.backlog for s in self._streams) / self._model_rate
@@ -162,6 +167,11 @@ class Session:
         if self._finishing or self._alive_at is None or not self.utterance_open:
             return None
         return self._alive_at + self._config.stall_ms / 1000
+
+    def reconnected(self, now: float) -> None:
+        """Its client was away: that no audio came meanwhile is no stall."""
+        if self._alive_at is not None:
+            self._alive_at = max(self._alive_at, now)
 
     # --- what happens --------------------------------------------------------
 

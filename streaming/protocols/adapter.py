@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Protocol, TypeAlias
 
 from streaming.config import StreamConfig
+from streaming.errors import BadRequest
 from streaming.events import ClientEvent, ServerEvent
 from streaming.protocols.opening import Opening
 
@@ -58,11 +60,28 @@ class Resume:
         session: its id.
         token: the secret that `ready` gave with it.
         after: the last `seq` that arrived.
+        asked: what else it asks for, by parameter; it must be as it was.
     """
 
     session: str
     token: str
     after: int
+    asked: Mapping[str, object] = field(default_factory=dict)
+
+    def insist_same(self, config: StreamConfig) -> None:
+        """Compare with what the session was opened with.
+
+        Raises:
+            BadRequest: something is asked for that is not so.
+        """
+        sections = (config.audio, config.gate, config.decoder, config)
+        for name, value in self.asked.items():
+            held = next(getattr(s, name) for s in sections if hasattr(s, name))
+            if value != held:
+                raise BadRequest(
+                    f"{name} of a resume must be that of the session, "
+                    f"{_shown(held)}, got {_shown(value)}"
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +190,10 @@ class Adapter(Protocol):
         ...
 
 
+def _shown(value: object) -> object:
+    return value.value if isinstance(value, Enum) else value
+
+
 def first_offered(subprotocols: tuple[str, ...]) -> str | None:
     """Any of them: Chromium drops a connection whose offers are all ignored."""
     return subprotocols[0] if subprotocols else None
@@ -194,6 +217,7 @@ class Dialect:
         headers: of the answer that lets a client in.
         silent: it carries no text back; what is said is read elsewhere.
         pings: whether its clients answer pings.
+        resumes: whether its clients come back to a session after a cut.
         idle_timeout_s: silence on the wire that ends a stream; None: the server's.
         backlog_s: undecoded audio past which the socket is not read, where its
             clients expect answers about the audio just sent; None: the server's.
@@ -206,6 +230,7 @@ class Dialect:
     headers: Callable[[Opening], Mapping[str, str]] = _no_headers
     silent: bool = False
     pings: bool = True
+    resumes: bool = False
     idle_timeout_s: float | None = None
     backlog_s: float | None = None
 

@@ -2,8 +2,8 @@
 
 `asyncapi.yaml` beside this file documents it for users. Counts are samples per
 channel at the input rate, times are seconds since the start of the stream with
-three decimals. Knows nothing of sockets and sessions; resuming is parsed here
-and refused by the server.
+three decimals. Knows nothing of sockets and sessions; one adapter speaks for a
+session over all its connections.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from streaming.events import (
     Finish,
     Flush,
     Keepalive,
+    Ready,
     ServerEvent,
 )
 from streaming.protocols.adapter import Dialect, Offer, Opening, Refusal
@@ -51,6 +52,7 @@ class NativeAdapter:
         self.config, self.resume = parse_query(opening.query, offer)
         self._offer = offer
         self._seq = 0
+        self._commands = 0  # taken; keepalives do not count
         self._finishing = False
 
     def opened(self) -> Sequence[str]:
@@ -64,6 +66,7 @@ class NativeAdapter:
             return (Audio(message),)
         fields = _object(message)
         kind = fields.pop("type", None)
+        self._commands += kind != "keepalive"
         command = _COMMANDS.get(kind) if isinstance(kind, str) else None
         if command is None:
             raise ProtocolError(
@@ -76,13 +79,22 @@ class NativeAdapter:
         return (event,)
 
     def send(self, event: ServerEvent) -> Sequence[str]:
-        """Write an event as one text message with the next `seq`."""
+        """Write an event as one text message with the next `seq`.
+
+        The `ready` of one who comes back has the `seq` that it named: what it
+        missed goes on from there.
+        """
         fields = fields_of(event, words=self.config.words)
-        numbered = {"type": fields.pop("type"), "seq": self._seq, **fields}
+        seq, following = self._seq, self._seq + 1
+        if isinstance(event, Ready):
+            fields["commands"] = self._commands
+            if event.after is not None:
+                seq, following = event.after, self._seq
+        numbered = {"type": fields.pop("type"), "seq": seq, **fields}
         text = json.dumps(
             numbered, ensure_ascii=False, allow_nan=False, separators=(",", ":")
         )
-        self._seq += 1
+        self._seq = following
         return (text,)
 
     def _refuse_after_finish(self, what: str) -> None:
@@ -149,4 +161,4 @@ def _refusal(error: Exception, request: str = "") -> Refusal:  # noqa: ARG001
     return refusal(error)  # it names no requests
 
 
-NATIVE = Dialect("/v1/stream", NativeAdapter, _refusal)
+NATIVE = Dialect("/v1/stream", NativeAdapter, _refusal, resumes=True)

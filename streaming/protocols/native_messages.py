@@ -105,8 +105,8 @@ def fields_of(event: ServerEvent, *, words: bool) -> Fields:  # noqa: PLR0911, P
             assert_never(event)
 
 
-def refusal(error: Exception, request: str = "") -> Refusal:  # noqa: ARG001
-    """Say an error in this protocol's codes; it names no requests."""
+def refusal(error: Exception) -> Refusal:
+    """Say an error in this protocol's codes."""
     _, code, close, status = _entry(error)
     fields = _error(error)
     message = {"type": fields["type"], "seq": 0, **fields}
@@ -158,6 +158,7 @@ def _ready(event: Ready) -> Fields:
         "idle_timeout_s": _number(event.idle_timeout_s),
         "received": event.received,
         "state": event.state,
+        "resume_window_s": _number(event.resume_window_s),
     }
 
 

@@ -121,10 +121,12 @@ def parse_query(query: str, offer: Offer) -> tuple[StreamConfig, Resume | None]:
         BadRequest: names the parameter, what came and what is allowed.
     """
     asked = _read(query)
+    if "language" in asked:
+        asked["language"] = offered_language(asked["language"], offer.languages)
     resume = _resume(asked)
     base = offer.defaults
     smallest = offer.smallest_budget_ms()
-    if "budget_ms" in asked:
+    if "budget_ms" in asked and resume is None:
         _check_budget(asked["budget_ms"], smallest)
     try:
         config = replace(
@@ -132,7 +134,7 @@ def parse_query(query: str, offer: Offer) -> tuple[StreamConfig, Resume | None]:
             audio=_replaced(base.audio, asked),
             gate=_replaced(base.gate, asked),
             decoder=_replaced(base.decoder, asked),
-            language=offered_language(asked.get("language"), offer.languages),
+            language=asked.get("language"),
             partials=asked.get("partials", base.partials),
             words=asked.get("words", base.words),
             budget_ms=asked.get("budget_ms", max(base.budget_ms, smallest)),
@@ -170,10 +172,8 @@ def _replaced(section: _Section, asked: dict[str, Any]) -> Any:
     return replace(section, **{k: v for k, v in asked.items() if k in names})
 
 
-def offered_language(tag: str | None, offered: tuple[str, ...]) -> str | None:
+def offered_language(tag: str, offered: tuple[str, ...]) -> str:
     """The offered tag that fits best, as RFC 4647 looks one up: en-GB takes en."""
-    if tag is None:
-        return None
     known = {language.lower(): language for language in offered}
     parts = tag.lower().split("-")
     for length in range(len(parts), 0, -1):
@@ -192,7 +192,8 @@ def _resume(asked: dict[str, Any]) -> Resume | None:
         )
     if asked["after"] < -1:
         raise _refuse("after", "a seq, or -1 for none", asked["after"])
-    return Resume(asked["session"], asked["token"], asked["after"])
+    same = {k: v for k, v in asked.items() if k not in ("session", "token", "after")}
+    return Resume(asked["session"], asked["token"], asked["after"], same)
 
 
 def _check_budget(budget_ms: int, smallest: int) -> None:

@@ -91,21 +91,23 @@ class Admission:
 
     def _adapter(self, door: Door, dialect: Dialect, opening: Opening) -> Adapter:
         """Is there room, can what is asked for be had, and by whom?"""
-        backend = self._standing.expect_backend()
-        limit = self._config.limits.max_connections
-        # Sessions that lost their connection hold work until they are decoded.
-        if max(len(self._doors), len(self._sessions)) >= limit:
-            raise Overloaded(f"all {limit} connections are taken", RETRY_S)
+        backend = self._standing.expect_warm()
         adapter = dialect.open(door.opening, backend.offer(self._config.stream))
         if adapter.resume is not None:
             # Who comes back is never refused for load, and shows the session's own
             # secret; the token that opened it may have expired.
-            self._sessions.resume(adapter.resume)
-        else:
-            channels = adapter.config.audio.channels if adapter.config else 1
-            door.account = self._access.admit(opening)
-            door.account.expect_room(channels)
-            self._standing.load.admit(channels)
+            door.held = held = self._sessions.resume(adapter.resume)
+            self._metrics.resumed.labels(held.stream.state).inc()
+            return adapter
+        self._standing.expect_backend()
+        limit = self._config.limits.max_connections
+        # Sessions that lost their connection hold work until they are decoded.
+        if max(len(self._doors), len(self._sessions)) >= limit:
+            raise Overloaded(f"all {limit} connections are taken", RETRY_S)
+        channels = adapter.config.audio.channels if adapter.config else 1
+        door.account = self._access.admit(opening)
+        door.account.expect_room(channels)
+        self._standing.load.admit(channels)
         return adapter
 
     def _refuse(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from websockets.asyncio.server import broadcast
@@ -33,6 +33,12 @@ _SLICE_S = 0.5
 _GRACE_S = 5.0
 
 _NEVER = float("inf")
+
+_POLICY = 1008
+
+# Close codes of clients that mean to end: normal, and none, as browsers send it.
+# Others (1001: a page or a proxy goes away) may come back.
+_GOODBYES = (1000, 1005)
 
 _log = logging.getLogger("wavestitch")
 
@@ -72,29 +78,59 @@ class Connection:
             self._ping_at = self._loop.time() + limits.ping_interval_s
         self._pong_due = _NEVER
         self._resumed_at = float("-inf")
-        door.last_words = lambda error: adapter.send(Refused(error))
+        self._sent_before_ping = 0
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
+        self._taken_over = False
+        door.last_words = lambda error: stream.telling.written(Refused(error))
 
-    async def run(self, heard: Sequence[Heard] = ()) -> None:
+    async def run(
+        self,
+        heard: Sequence[Heard] = (),
+        again: Callable[[], Sequence[str | bytes]] | None = None,
+    ) -> None:
         """Serve until the connection is closed; the stream may live on.
 
         Args:
             heard: what the message that started the stream meant besides.
+            again: what a client that comes back is sent first; asked for when
+                nothing is received any more from where it was before.
         """
+        stream = self._stream
+        stream.attach(self._leave)
+        broken = False
         try:
+            messages = again() if again is not None else ()
+            broken = True  # a bug in what follows may have lost a message
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._listen(heard))
-                tasks.create_task(self._speak())
+                self._tasks = (
+                    tasks.create_task(self._listen(heard)),
+                    tasks.create_task(self._speak(messages)),
+                )
+            broken = False
         finally:
-            self._stream.lose()
+            goodbye = broken or _said_goodbye(self._door)
+            stream.detach(self._leave, goodbye=goodbye)
+        if self._taken_over:
+            await self._door.close(_POLICY, "session_taken")
+
+    def _leave(self) -> None:
+        """A newer connection has the session: nothing more is read or written."""
+        self._taken_over = True
+        for task in self._tasks:
+            task.cancel()
 
     # --- read --------------------------------------------------------------
 
     async def _listen(self, heard: Sequence[Heard]) -> None:
         with suppress(ConnectionClosed):
+            if self._stream.paused:
+                await self._room()
             await self._take(heard)
             while True:
                 await self._hear(await self._door.recv())
-        self._stream.lose()
+        self._stream.detach(self._leave, goodbye=_said_goodbye(self._door))
+        for task in self._tasks[1:]:  # nothing is to be taken from the outbox any more
+            task.cancel()
 
     async def _hear(self, message: str | bytes) -> None:
         stream = self._stream
@@ -146,8 +182,9 @@ class Connection:
 
     # --- write -------------------------------------------------------------
 
-    async def _speak(self) -> None:
+    async def _speak(self, messages: Sequence[str | bytes]) -> None:
         try:
+            await self._write(messages)
             while True:
                 try:
                     async with asyncio.timeout_at(min(self._ping_at, self._pong_due)):
@@ -170,9 +207,7 @@ class Connection:
         Raises:
             TimeoutError: the client takes nothing.
         """
-        for message in self._written(item):
-            async with asyncio.timeout(self._limits.send_timeout_s):
-                await self._door.send(message)
+        await self._write(self._stream.telling.written(item.event))
         if item.since is None:
             return
         latency = self._stream.now() - item.since
@@ -184,16 +219,20 @@ class Connection:
             case _:
                 pass
 
-    def _written(self, item: Outgoing) -> Sequence[str | bytes]:
-        said = item.event
-        return said.written() if isinstance(said, Say) else self._adapter.send(said)
+    async def _write(self, messages: Sequence[str | bytes]) -> None:
+        for message in messages:
+            async with asyncio.timeout(self._limits.send_timeout_s):
+                await self._door.send(message)
 
     async def _pulse(self) -> None:
         """Ping, or see whether the last ping was answered."""
         now = self._loop.time()
         if self._pong is None or self._pong.done():
             self._pong_due = _NEVER
+            if self._pong is not None and _came(self._pong):
+                self._stream.telling.sent.confirm(self._sent_before_ping)
             if now >= self._ping_at:
+                self._sent_before_ping = self._stream.telling.sent.next
                 async with asyncio.timeout(self._limits.send_timeout_s):
                     self._pong = asyncio.ensure_future(await self._door.ping())
                 self._ping_at = now + self._limits.ping_interval_s
@@ -206,13 +245,19 @@ class Connection:
         resumed_at = now if self._stream.paused else self._resumed_at
         self._pong_due = resumed_at + self._limits.ping_timeout_s
         if now >= self._pong_due:
+            self._pong_due = _NEVER
+            if self._limits.resume_window_s:  # it may be the network: as if cut
+                self._door.transport.abort()
+                return
             self._stream.refuse(
                 Unresponsive(f"no pong came in {self._limits.ping_timeout_s:g} s")
             )
-            self._pong_due = _NEVER
 
     async def _give_up(self) -> None:
         """Write why without waiting, and leave a moment to read it."""
+        if self._limits.resume_window_s:  # it may be the network: as if cut
+            self._door.transport.abort()
+            return
         self._stream.refuse(
             Unresponsive(
                 f"nothing that was sent was taken for {self._limits.send_timeout_s:g} s"
@@ -222,11 +267,24 @@ class Connection:
             async with asyncio.timeout(_GRACE_S):
                 item = await self._stream.outbox.take()
                 while isinstance(item, Outgoing):
-                    for message in self._written(item):
+                    for message in self._stream.telling.written(item.event):
                         broadcast([self._door], message)
                     item = await self._stream.outbox.take()
                 await self._door.close(item.code, item.reason)
         self._door.transport.abort()
+
+
+def _said_goodbye(door: Door) -> bool:
+    """Did the client close, or hear that we do? Then it has read all before."""
+    sent, received = door.protocol.close_sent, door.protocol.close_rcvd
+    if received is None:
+        return door.broken  # who breaks the rules has nothing to go on with
+    first = sent is None or door.protocol.close_rcvd_then_sent
+    return not first or received.code in _GOODBYES
+
+
+def _came(pong: asyncio.Future[float]) -> bool:
+    return pong.done() and not pong.cancelled() and pong.exception() is None
 
 
 def _slice_bytes(audio: AudioFormat) -> int:

@@ -54,10 +54,12 @@ def dialect_at(path: str) -> Dialect | None:
 def limits_of(dialect: Dialect, limits: LimitConfig) -> LimitConfig:
     """The server's limits, as the clients of a dialect expect them."""
     idle_s, backlog_s = dialect.idle_timeout_s, dialect.backlog_s
+    window_s = limits.resume_window_s if dialect.resumes else 0.0
     return replace(
         limits,
         idle_timeout_s=limits.idle_timeout_s if idle_s is None else idle_s,
         backlog_s=limits.backlog_s if backlog_s is None else backlog_s,
+        resume_window_s=window_s,
     )
 
 

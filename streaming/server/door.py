@@ -18,6 +18,7 @@ from streaming.errors import ProtocolError, TooBig, WavestitchError
 from streaming.protocols.adapter import Adapter, Dialect, Opening
 from streaming.server.access import Account
 from streaming.server.pages import refuse
+from streaming.server.sessions import Held
 
 __all__ = ["Door"]
 
@@ -52,6 +53,8 @@ class Door(ServerConnection):
         opening: what the client said before its first message, its key left out.
         account: on which its stream is opened; None before it is let in.
         adapter: speaks it; None where the connection is refused.
+        broken: it broke the rules of websockets, and was told so.
+        held: the session that its client has come back to.
         refused: why, for a browser, which cannot read an HTTP refusal.
         last_words: writes an error as messages, once the stream is open.
         lost: called once when the connection is gone.
@@ -71,6 +74,8 @@ class Door(ServerConnection):
         self.opening = Opening()
         self.account: Account | None = None
         self.adapter: Adapter | None = None
+        self.broken = False
+        self.held: Held | None = None
         self.refused: Exception | None = None
         self.last_words: Callable[[Exception], Sequence[str | bytes]] | None = None
         self.lost: list[Callable[[], None]] = []
@@ -80,6 +85,7 @@ class Door(ServerConnection):
     def _fail_in_words(self, code: int, reason: str = "") -> None:
         """Tell the client what the parser refuses before the close frame goes."""
         if code in _REFUSED and self.protocol.state is State.OPEN and self.last_words:
+            self.broken = True
             kind, code = _REFUSED[code]
             for message in self.last_words(kind(reason)):
                 if isinstance(message, str):

@@ -84,6 +84,12 @@ class Metrics:
         self.ended = self._counter(
             "sessions_ended", "Sessions ended, by how.", "reason"
         )
+        self.away = self._gauge(
+            "sessions_away", "Sessions cut off, whose client may come back."
+        )
+        self.resumed = self._counter(
+            "sessions_resumed", "Sessions whose client came back, by state.", "state"
+        )
         self.received = self._counter(
             "audio_received_seconds", "Audio received, all channels."
         )

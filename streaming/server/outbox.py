@@ -106,6 +106,12 @@ class Outbox:
             await self._stirred.wait()
         return self._waiting.popitem(last=False)[1]
 
+    def take_all(self) -> list[Outgoing]:
+        """Everything that waits, at once."""
+        waiting = list(self._waiting.values())
+        self._waiting.clear()
+        return waiting
+
     def _supersede(self, key: tuple[int, int]) -> None:
         if self._waiting.pop(key, None) is not None:
             self.coalesced += 1

@@ -21,11 +21,10 @@ from websockets.asyncio.server import serve as serve_websockets
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from streaming.config import Config, LimitConfig, StreamConfig
+from streaming.config import Config, LimitConfig
 from streaming.core.costs import UNBOUNDED
-from streaming.core.facts import ModelFacts
 from streaming.errors import ConfigError, WavestitchError
-from streaming.events import GoAway, Ready
+from streaming.events import GoAway
 from streaming.protocols.adapter import Adapter, Dialect
 from streaming.server.access import Access, KeyCollector
 from streaming.server.admission import Admission
@@ -53,10 +52,12 @@ from streaming.server.pages import (
     wrong_method,
 )
 from streaming.server.reception import POSTS, Reception
-from streaming.server.sessions import Identity, Sessions
+from streaming.server.results import Results
+from streaming.server.sessions import Held, Sessions
 from streaming.server.standing import Standing
 from streaming.server.stream import Stream, Surroundings
 from streaming.server.tls import Certificate
+from streaming.server.welcome import missed, ready
 
 __all__ = ["Server"]
 
@@ -103,7 +104,9 @@ class Server:
         self.metrics.registry.register(KeyCollector(self._access))
         where = config.server
         self._certificate = Certificate(where.tls_certificate, where.tls_key)
-        self.sessions = Sessions(mark)
+        limits = config.limits
+        self.sessions = Sessions(mark, limits.result_window_s, limits.max_connections)
+        self._results = Results(self.sessions)
         self._config = config
         self._clock = clock
         self.load = LoadWatch(config.limits, self.sessions, self.metrics, clock)
@@ -259,6 +262,8 @@ class Server:
     def _look(self, request: Request) -> Response | Awaitable[Response]:
         """What is seen without a websocket."""
         path, _, _ = request.path.partition("?")
+        if request.method == "GET" and (said := self._results.look(request.path)):
+            return said
         dialect, page = dialect_at(path), self._pages.find(path)
         gets = ["GET"] if dialect is not None or page is not None else []
         methods = gets + (["POST"] if path in POSTS else [])
@@ -280,6 +285,8 @@ class Server:
         try:
             if connection.refused is not None:
                 await _tell(connection, dialect, connection.refused)
+            elif connection.held is not None:
+                await self._go_on(connection, dialect, connection.held)
             elif connection.adapter is not None:
                 await self._converse(connection, dialect, connection.adapter)
         except Exception as error:  # a bug: only this client may notice
@@ -302,13 +309,31 @@ class Server:
         except WavestitchError as error:
             await self._dismiss(door, dialect, error)
             return
-        identity, stream = self._open_stream(backend, door, greeted, limits)
-        stream.outbox.put(self._ready(identity, greeted.config, backend.facts))
+        held = self._open_stream(backend, door, greeted, limits)
+        held.stream.outbox.put(ready(held, backend.facts, limits))
         if self._standing.draining:
-            stream.outbox.put(GoAway("shutdown", limits.drain_s))
-        self.load.welcome(stream, backend.engine)
-        connection = Connection(door, dialect, adapter, stream, limits, self.metrics)
-        await connection.run(greeted.rest)
+            held.stream.outbox.put(GoAway("shutdown", limits.drain_s))
+        self.load.welcome(held.stream, backend.engine)
+        await self._connect(door, dialect, held).run(greeted.rest)
+
+    async def _go_on(self, door: Door, dialect: Dialect, held: Held) -> None:
+        """Serve a client that has come back to its session."""
+        backend = self._standing.expect_warm()
+        if door.adapter is None or (resume := door.adapter.resume) is None:
+            raise RuntimeError("nobody asked to go on with this session")
+        limits = limits_of(dialect, self._config.limits)
+        try:
+            await self._connect(door, dialect, held).run(
+                again=lambda: missed(held, backend.facts, limits, resume.after)
+            )
+        except WavestitchError as error:  # it was there when the door was opened
+            await self._dismiss(door, dialect, error)
+
+    def _connect(self, door: Door, dialect: Dialect, held: Held) -> Connection:
+        limits = limits_of(dialect, self._config.limits)
+        return Connection(
+            door, dialect, held.adapter, held.stream, limits, self.metrics
+        )
 
     async def _dismiss(
         self, door: Door, dialect: Dialect, error: WavestitchError
@@ -321,10 +346,11 @@ class Server:
 
     def _open_stream(
         self, backend: Backend, door: Door, greeted: Greeted, limits: LimitConfig
-    ) -> tuple[Identity, Stream]:
+    ) -> Held:
         config = greeted.config
         engine, sessions, dialect = backend.engine, self.sessions, door.dialect
-        if dialect is None or door.account is None:
+        adapter = door.adapter
+        if dialect is None or door.account is None or adapter is None:
             raise RuntimeError("a stream was let in before its dialect was known")
 
         def limit_passes() -> None:
@@ -348,34 +374,13 @@ class Server:
         def make(first: int, on_end: Callable[[], None]) -> Stream:
             # The engine knows what it affords at any time, and refuses the rest.
             session = backend.open_session(config, first, UNBOUNDED)
-            return Stream(session, config, around, on_end)
+            return Stream(session, config, around, adapter.send, on_end)
 
-        opened = sessions.open(config.audio.channels, make)
+        opened = sessions.open(config.audio.channels, adapter, make)
         if overheard is not None:
-            overheard.session = opened[0].session
+            overheard.session = opened.identity.session
         limit_passes()
         return opened
-
-    def _ready(
-        self, identity: Identity, config: StreamConfig, facts: ModelFacts
-    ) -> Ready:
-        def whole_strides_ms(ms: int) -> int:
-            samples = facts.geometry.samples_of_ms(ms)
-            return round(1_000 * samples / facts.geometry.sample_rate)
-
-        return Ready(
-            session=identity.session,
-            token=identity.token,
-            model=facts.name,
-            language=config.language or facts.language,
-            encoding=config.audio.encoding.value,
-            sample_rate=config.audio.sample_rate,
-            channels=config.audio.channels,
-            budget_ms=config.budget_ms,
-            hop_ms=whole_strides_ms(config.window.hop_ms),
-            right_ms=whole_strides_ms(config.window.right_ms),
-            idle_timeout_s=self._config.limits.idle_timeout_s,
-        )
 
 
 async def _tell(door: Door, dialect: Dialect, error: Exception) -> None:

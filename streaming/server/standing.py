@@ -43,12 +43,24 @@ class Standing:
         self.backend.engine.admit()
         return self.backend
 
+    def expect_warm(self) -> Backend:
+        """What a stream that is open already is served with.
+
+        Raises:
+            Overloaded: the model is not warm.
+        """
+        if self.backend is None:
+            raise Overloaded("the model is not warm yet", RETRY_S)
+        return self.backend
+
     def status(self, defaults: StreamConfig) -> str:
         """`ready`, or why not: not warm, stuck, not within its budget, going away."""
         if self.draining:
             return "draining"
         if self.backend is None or not self.backend.engine.warm:
             return "warming up"
+        if self.load.hung is not None:
+            return f"stuck: {self.load.hung}"
         smallest = self.backend.smallest_budget_ms(defaults)
         if smallest > defaults.budget_ms:
             return f"slow: {smallest} ms is the smallest budget it can keep"
@@ -58,5 +70,3 @@ class Standing:
         except Overloaded as error:
             return f"overloaded: {error}"
         return "ready"
-        if self.load.hung is not None:
-            return f"stuck: {self.load.hung}"

@@ -1,16 +1,16 @@
 """One session at work: its events in, its jobs to the engine, its words out.
 
-Outlives its connection: what was received is decoded, made final and counted
-whether or not somebody still listens. This is where a resume will attach a new
-connection. Knows no sockets and no dialect but how it says an error.
+Outlives its connections: a client that was cut off may attach a new one, and what
+was received is decoded, made final and counted whether or not somebody listens.
+Knows no sockets and no dialect but how it says an event or an error.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from streaming.config import LimitConfig, StreamConfig
 from streaming.core.ladder import Rung
@@ -24,13 +24,10 @@ from streaming.events import (
     Configure,
     Configured,
     Effect,
-    Final,
     Finish,
-    Finished,
     Flush,
     Flushed,
     Job,
-    Partial,
     Refused,
     ServerEvent,
 )
@@ -38,11 +35,11 @@ from streaming.protocols.adapter import Refusal, Say
 from streaming.server.access import Account
 from streaming.server.accounts import Accounts
 from streaming.server.alarm import Alarm
-from streaming.server.answers import Answers
 from streaming.server.arrivals import Arrivals
 from streaming.server.inference import Inference
 from streaming.server.metrics import Metrics
-from streaming.server.outbox import Outbox
+from streaming.server.presence import Place, Presence
+from streaming.server.telling import Telling, Write
 
 __all__ = ["Stream", "Surroundings"]
 
@@ -83,7 +80,15 @@ class Stream:
         session: its pure half.
         config: what the client asked for.
         around: what it shares with the others.
-        on_end: called once, when nothing of it is pending.
+        write: writes an event as messages of its dialect.
+        on_end: called when nothing of it is pending, and again when nobody will
+            come back for what was said then.
+
+    Attributes:
+        config: what the client asked for.
+        budget_ms: its budget now.
+        telling: what it has to say.
+        ended: nothing of it is pending.
     """
 
     def __init__(
@@ -91,23 +96,33 @@ class Stream:
         session: Session,
         config: StreamConfig,
         around: Surroundings,
+        write: Write,
         on_end: Callable[[], None],
     ) -> None:
+        limits = around.limits
         self.config = config
         self.budget_ms = config.budget_ms
-        self.outbox = Outbox(around.limits.max_unsent)
         self.ended = False
         self._session = session
         self._around = around
         self._on_end = on_end
         self._finishing = False
-        self._reason = "lost"
-        self._close = (_NORMAL, "")
-        self._farewell: Exception | None = None
-        self._answers = Answers()
         self._jobs: set[Job] = set()
         self._numbers: set[int] = set()  # of its streams, to the engine
         self._arrivals = Arrivals(config.audio)
+        self.telling = Telling(
+            write,
+            limits.max_kept if limits.resume_window_s else 0,
+            self._arrivals,
+            limits,
+            around.metrics,
+        )
+        self.telling.overhear = around.overhear
+        self.outbox = self.telling.outbox
+        self._presence = Presence(
+            limits.resume_window_s, around.metrics.away, self._wait_no_more
+        )
+        self._repeated = 0  # bytes of a sample whose beginning came before a cut
         self._accounts = Accounts(session, config.audio, around.metrics)
         self._active_at = around.clock()
         self._alarm = Alarm(self._tick)
@@ -115,6 +130,67 @@ class Stream:
         self._roomy.set()
         around.account.enter(self.channels)
         self._arm()
+
+    # --- connections -------------------------------------------------------
+
+    @property
+    def wanted(self) -> bool:
+        """Somebody listens, or may come back."""
+        return self._presence.place is not Place.GONE
+
+    @property
+    def state(self) -> str:
+        """`open`, `finishing` or `finished`."""
+        if self.ended:
+            return "finished"
+        return "open" if self.listening else "finishing"
+
+    @property
+    def received(self) -> int:
+        """Samples per channel that it has."""
+        return self._session.received
+
+    def attach(self, leave: Callable[[], None]) -> None:
+        """A connection takes it over.
+
+        Args:
+            leave: called when a newer one does; from then on nothing of the older
+                one may be received.
+        """
+        self._presence.attach(leave)
+        self.telling.abandoned = False
+        # Who comes back sends the sample again in the middle of which it was cut.
+        self._repeated = self._session.odd_bytes
+        self._active_at = self._around.clock()
+        self._session.reconnected(self._active_at)
+        self._arm()
+
+    def detach(self, leave: Callable[[], None], *, goodbye: bool) -> None:
+        """A connection is gone; one that was taken over is not missed.
+
+        Args:
+            leave: what it attached with.
+            goodbye: it has heard everything it wants to hear.
+        """
+        if not self._presence.detach(leave, goodbye=goodbye):
+            return
+        if not self.wanted:
+            self.outbox.clear()
+            self.outbox.close(_NORMAL)
+            self._abandon()
+        if self.ended:
+            self._settle()
+
+    def _wait_no_more(self) -> None:
+        self.telling.abandoned = True
+        self._abandon()
+
+    def _settle(self) -> None:
+        """It has ended: keep the rest for whoever comes back, or let go of it."""
+        if self._presence.place is not Place.HERE:
+            self._presence.end()
+            self.telling.write_out()
+        self._on_end()
 
     # --- from the connection -----------------------------------------------
 
@@ -150,14 +226,15 @@ class Stream:
         self._active_at = now
         match event:
             case Audio():
+                event = self._without_repeated(event)
                 if (error := self._beyond(len(event.data), now)) is not None:
                     refusal = self._around.refusal(error)
                     self.finish(refusal.close, refusal.code, error)
                     return
             case Flush():
-                self._answers.owe(Flushed)
+                self.telling.answers.owe(Flushed)
             case Configure():
-                self._answers.owe(Configured)
+                self.telling.answers.owe(Configured)
             case Finish():
                 self._finishing = True
             case _:
@@ -176,7 +253,7 @@ class Stream:
     def answer(self, refused: Refused) -> None:
         """Refuse a command at its place: after the answers still owed."""
         self._active_at = self._around.clock()
-        self._tell_all(self._answers.refuse(refused))
+        self.telling.tell_all(self.telling.answers.refuse(refused))
         self._after()
 
     def say(self, said: Say) -> None:
@@ -191,7 +268,7 @@ class Stream:
         refusal = self._around.refusal(error)
         if refusal.status == 500 and isinstance(error, WavestitchError):
             _log.error("a stream failed", exc_info=error)
-        self._reason = refusal.code
+        self.telling.reason = refusal.code
         if isinstance(error, Unresponsive):
             self.outbox.clear()  # who takes nothing is not sent the rest
         if self._around.overhear is not None:
@@ -202,9 +279,7 @@ class Stream:
 
     def finish(self, code: int, reason: str, error: Exception | None = None) -> None:
         """End it by the server: the finals, the totals, then close so."""
-        if not self.outbox.closed:
-            self._close, self._farewell = (code, reason), error
-            self._reason = reason
+        self.telling.end_with(code, reason, error)
         if self.listening:
             self._finishing = True
             now = self._around.clock()
@@ -214,11 +289,12 @@ class Stream:
         """Go by another rung of the load ladder; see `Session.ease`."""
         self._step(lambda: self._session.ease(rung, longest))
 
-    def lose(self) -> None:
-        """The connection is gone."""
-        self.outbox.clear()
-        self.outbox.close(_NORMAL)
-        self._abandon()
+    def _without_repeated(self, audio: Audio) -> Audio:
+        if not self._repeated:
+            return audio
+        skipped = min(self._repeated, len(audio.data))
+        self._repeated -= skipped
+        return replace(audio, data=audio.data[skipped:])
 
     # --- from the engine ---------------------------------------------------
 
@@ -264,9 +340,14 @@ class Stream:
                 case Refused(error=error, fatal=True):
                     fatal = error
                 case Refused():
-                    self._tell_all(self._answers.refuse_owed(Configured, effect))
+                    answers = self.telling.answers
+                    self.telling.tell_all(answers.refuse_owed(Configured, effect))
+                case Configured(budget_ms=budget_ms):
+                    self.budget_ms = budget_ms
+                    self._around.on_budget()
+                    self.telling.tell(effect)
                 case _:
-                    self._tell(effect)
+                    self.telling.tell(effect)
         if fatal is not None:
             self.refuse(fatal)
 
@@ -274,7 +355,7 @@ class Stream:
         if self.ended:
             return
         self._accounts.update()
-        if (error := self._overfull()) is not None:
+        if (error := self.telling.overfull()) is not None:
             self.refuse(error)
         if self._session.finished:
             self._end()
@@ -283,15 +364,6 @@ class Stream:
         else:
             self._roomy.set()
         self._arm()
-
-    def _overfull(self) -> WavestitchError | None:
-        """Does a client leave more unread, or ask for more, than we hold for it?"""
-        limit = self._around.limits.max_unsent
-        if self.outbox.full:
-            return Unresponsive(f"more than {limit} messages wait to be taken")
-        if len(self._answers) > limit:
-            return TooBig(f"more than {limit} commands wait for their answers")
-        return None
 
     def _abandon(self) -> None:
         if self.ended or self._finishing:
@@ -325,46 +397,19 @@ class Stream:
         self._accounts.close()
         self._around.account.leave(self.channels)
         self._roomy.set()
-        self.outbox.close(*self._close)
+        self.telling.end()
         self._alarm.stop()
-        self._around.metrics.ended.labels(self._reason).inc()
-        self._on_end()
+        self._around.metrics.ended.labels(self.telling.reason).inc()
+        self._settle()
         self._around.on_budget()
 
-    # --- to the client -----------------------------------------------------
-
-    def _tell(self, event: ServerEvent) -> None:
-        metrics = self._around.metrics
-        if self._around.overhear is not None:
-            self._around.overhear(event)
-        since = None
-        match event:
-            case Partial():
-                since = self._arrivals.at(event.end)
-            case Final():
-                since = self._arrivals.at(event.end)
-                metrics.finals.labels(event.made_by.value).inc()
-                if self.outbox.closed:
-                    metrics.undelivered.inc()
-            case Finished():
-                if not self.outbox.closed:
-                    self._reason = self._close[1] or "finished"
-            case Configured():
-                self.budget_ms = event.budget_ms
-                self._around.on_budget()
-            case _:
-                pass
-        self.outbox.put(event, since)
-        if isinstance(event, Finished) and self._farewell is not None:
-            self.outbox.put(Refused(self._farewell))
-        if isinstance(event, Flushed | Configured):
-            self._tell_all(self._answers.give(type(event)))
-
-    def _tell_all(self, events: Sequence[ServerEvent]) -> None:
-        for event in events:
-            self._tell(event)
-
     # --- time --------------------------------------------------------------
+
+    @property
+    def _rests(self) -> bool:
+        """No time passes for it: it reads nothing, or its client is cut off."""
+        away = self._presence.place is not Place.HERE
+        return self.ended or self.paused or away
 
     def _idle_at(self) -> float | None:
         if not self.listening or self.paused:
@@ -373,14 +418,14 @@ class Stream:
 
     def _arm(self) -> None:
         """See to it that `_tick` is called when something is due."""
-        if self.ended or self.paused:
+        if self._rests:
             return
         times = [t for t in (self._session.wake_at(), self._idle_at()) if t is not None]
         if times:
             self._alarm.set(min(times) - self._around.clock())
 
     def _tick(self) -> None:
-        if self.ended or self.paused:
+        if self._rests:
             return
         now = self._around.clock()
         idle_at, wake_at = self._idle_at(), self._session.wake_at()

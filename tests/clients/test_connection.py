@@ -19,7 +19,7 @@ from clients import (
     Unauthorized,
     connect,
 )
-from clients.connection import endpoint
+from clients.dialing import endpoint
 from tests.clients.scripted import READY, scripted
 
 

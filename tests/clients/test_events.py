@@ -27,8 +27,8 @@ from clients.events import (
     Totals,
     Unknown,
     Word,
-    parse,
 )
+from clients.messages import parse
 
 # Every message of native-protocol.md, as it stands there.
 SAID = [

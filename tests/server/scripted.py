@@ -86,6 +86,7 @@ class ScriptedSession:
         self.abandoned = False
         self.events = []
         self.speaking = 0
+        self.odd_bytes = 0
         self.rungs = []
 
     def ease(self, rung, longest):
@@ -100,6 +101,9 @@ class ScriptedSession:
     def totals(self):
         one = Totals(received=self.received, decoded=self.decoded_samples)
         return (one,) * self.config.audio.channels
+
+    def reconnected(self, now):
+        self.wakes_at = self.wakes_at and max(self.wakes_at, now)
 
     def wake_at(self):
         return self.wakes_at
@@ -317,7 +321,11 @@ async def staged(
     secret=None,
     **limits,
 ):
-    """A server on a free port of this machine; limits as in `LimitConfig`."""
+    """A server on a free port of this machine; limits as in `LimitConfig`.
+
+    A session ends with its connection, unless `resume_window_s` says otherwise.
+    """
+    limits.setdefault("resume_window_s", 0)
     config = Config(server=server, access=access, limits=LimitConfig(**limits))
     server = Server(config, clock=clock, secret=secret)
     engine, sessions = ScriptedEngine(), []

@@ -233,10 +233,10 @@ async def test_a_budget_the_model_cannot_keep_is_refused_with_the_smallest():
     assert "budget_ms must be at least 181" in body["message"]
 
 
-async def test_a_resume_is_refused_as_a_lost_session():
+async def test_a_resume_without_the_sessions_token_is_refused_as_lost():
     async with staged() as stage, stage.connect() as client:
         ready = json.loads(await client.recv())
-        query = f"?session={ready['session']}&token={ready['token']}&after=0"
+        query = f"?session={ready['session']}&token=x{ready['token']}&after=0"
         status, _, body = await refused(stage, query)
         unknown = await refused(stage, "?session=x&token=%C3%BF&after=0")
 

@@ -26,12 +26,14 @@ class Asked:
         request: its id.
         created: seconds since 1970 when it came.
         split_s: silence that parts two utterances; None where none are told.
+        paragraphs: whether they are told: one for each utterance that was heard.
         warnings: parameters that change nothing.
     """
 
     request: str
     created: float
     split_s: float | None = None
+    paragraphs: bool = False
     warnings: tuple[str, ...] = ()
 
 
@@ -76,7 +78,7 @@ def _results(asked: Asked, spoken: Spoken) -> dict[str, Any]:
     ]
     value: dict[str, Any] = {
         "channels": [
-            {"alternatives": [_alternative(finals, spoken.space)]}
+            {"alternatives": [_alternative(asked, finals, spoken.space)]}
             for finals in channels
         ]
     }
@@ -90,13 +92,32 @@ def _results(asked: Asked, spoken: Spoken) -> dict[str, Any]:
     return value
 
 
-def _alternative(finals: Sequence[Final], space: str) -> dict[str, Any]:
+def _alternative(asked: Asked, finals: Sequence[Final], space: str) -> dict[str, Any]:
     words = [word for final in finals for word in final.words]
-    return {
+    value: dict[str, Any] = {
         "transcript": text_of(finals, space),
         "confidence": _confidence(words),
         "words": [_word(word) for word in words],
     }
+    if asked.paragraphs:
+        value["paragraphs"] = _paragraphs([final for final in finals if final.words])
+    return value
+
+
+def _paragraphs(finals: Sequence[Final]) -> dict[str, Any]:
+    told = []
+    for final in finals:
+        start, end = round(final.words[0].start, 3), round(final.words[-1].end, 3)
+        sentence = {"text": final.text, "start": start, "end": end}
+        told.append(
+            {
+                "sentences": [sentence],
+                "num_words": len(final.words),
+                "start": start,
+                "end": end,
+            }
+        )
+    return {"transcript": "\n\n".join(f.text for f in finals), "paragraphs": told}
 
 
 def _utterances(

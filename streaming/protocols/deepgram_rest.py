@@ -113,7 +113,7 @@ def open_prerecorded(
     asked = _parameters(opening.query)
     for name, why in _REFUSED.items():
         if asked.get(name, "false").lower() != "false":
-            raise BadRequest(f"{name} {why}")
+            raise BadRequest(f"{name} cannot be had: {why}")
     split_s = _seconds("utt_split", asked, 0.8)
     warnings = tuple(
         name
@@ -128,6 +128,7 @@ def open_prerecorded(
             opening.id,
             opening.at,
             split_s if _truth("utterances", asked) else None,
+            _truth("paragraphs", asked),
             warnings,
         ),
     )
@@ -189,35 +190,37 @@ _ENCODINGS = {
 }
 _CONTAINED = ("", "flac", "opus", "ogg-opus", "mp3")
 
-# They would send data elsewhere, or leave in the text what is to be taken out.
+# Who asks for them counts on them: they would send data elsewhere, take something
+# out of the text, or add what is missing from the answer.
+_TOLD = "the model tells what was said, and nothing about it"
+_PLAIN = "the text is what was said"
 _REFUSED = {
-    "callback": "cannot be had: this server calls nobody",
-    "redact": "cannot be had: the text is what was said",
-    "replace": "cannot be had: the text is what was said",
-    "profanity_filter": "cannot be had: the text is what was said",
+    "callback": "this server calls nobody",
+    "redact": _PLAIN,
+    "replace": _PLAIN,
+    "translate": _PLAIN,
+    "detect_entities": _TOLD,
+    "detect_language": _TOLD,
+    "detect_topics": _TOLD,
+    "diarize": _TOLD,
+    "diarize_model": _TOLD,
+    "intents": _TOLD,
+    "search": _TOLD,
+    "sentiment": _TOLD,
+    "summarize": _TOLD,
+    "topics": _TOLD,
 }
-# They would add to the answer; it says that they did not.
+# They would change how the text is written; the answer says that they did not.
 _WARNED = (
-    "detect_entities",
-    "detect_language",
-    "detect_topics",
-    "diarize",
-    "diarize_model",
     "dictation",
     "filler_words",
-    "intents",
     "keyterm",
     "keywords",
     "measurements",
     "numerals",
-    "paragraphs",
+    "profanity_filter",
     "punctuate",
-    "search",
-    "sentiment",
     "smart_format",
-    "summarize",
-    "topics",
-    "translate",
 )
 
 

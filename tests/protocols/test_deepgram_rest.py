@@ -74,6 +74,16 @@ def test_channels_are_told_apart():
     assert order().mixed
 
 
+def test_paragraphs_are_the_utterances_that_were_heard():
+    [channel] = answer("paragraphs=true")["results"]["channels"]
+    told = channel["alternatives"][0]["paragraphs"]
+
+    assert "hello there\n\na < b" == told["transcript"]
+    sentence = {"text": "hello there", "start": 0.6, "end": 1.9}
+    expected = {"sentences": [sentence], "num_words": 2, "start": 0.6, "end": 1.9}
+    assert expected == told["paragraphs"][0]
+
+
 def test_silence_is_an_answer():
     said = answer("utterances=true", Spoken((), 1.0, 1, "ff", "mine", "en"))
     [alternative] = said["results"]["channels"][0]["alternatives"]
@@ -99,6 +109,7 @@ def test_what_adds_nothing_is_warned_of():
     [
         ("callback=http://x", "callback cannot be had"),
         ("redact=pci", "redact cannot be had"),
+        ("diarize=true", "diarize cannot be had"),
         ("language=de", "language must be en"),
         ("encoding=amr-nb&sample_rate=8000", "encoding must be one of"),
         ("encoding=linear16", "sample_rate must be sent"),

@@ -81,7 +81,9 @@ async def tap(live):
         listen_rtp(
             [("127.0.0.1", 0)],
             Follow(depth_s=0.3),
-            lambda at: Call("call", Asked(live.url), at, tapped.records.append),
+            lambda at: Call(
+                "call", Asked(live.url, pause_s=5.0), at, tapped.records.append
+            ),
             ended,
             bound.set_result,
         )

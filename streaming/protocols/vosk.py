@@ -18,7 +18,9 @@ from streaming.config import AudioFormat, Encoding, StreamConfig
 from streaming.errors import (
     ConfigError,
     Draining,
+    Forbidden,
     IdleTimeout,
+    LimitReached,
     Overloaded,
     ProtocolError,
     TooBig,
@@ -63,8 +65,10 @@ ERRORS: tuple[tuple[type[Exception], str, int, int], ...] = (
     (TooBig, "too_big", 1009, 413),
     (IdleTimeout, "idle_timeout", 1008, 408),
     (Unresponsive, "unresponsive", 1008, 408),
+    (Forbidden, "forbidden", 1008, 403),
     (Unauthorized, "unauthorized", 1008, 401),
     (Draining, "draining", 1013, 503),
+    (LimitReached, "limit_reached", 1008, 429),
     (Overloaded, "overloaded", 1013, 503),
     (Exception, "internal", 1011, 500),
 )

@@ -10,16 +10,19 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 import pytest
-from websockets.exceptions import ConnectionClosed
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from streaming.config import AccessConfig, Config, ServerConfig
 from streaming.core.keys import Key, hash_key
 from streaming.core.tokens import Claims, Scope, sign
-from streaming.errors import ConfigError, Forbidden
+from streaming.errors import ConfigError, Forbidden, LimitReached, Unauthorized
 from streaming.server import access as access_module
 from streaming.server.access import Access
+from streaming.server.dialects import DIALECTS
 from streaming.server.keyring import draw_key, read_keys, token_secret, write_file
 from streaming.server.origins import check_origin, is_loopback
+from streaming.server.reception import RESTS
 from tests.server.scripted import staged
 from tests.server.test_http import ask, get, refused
 
@@ -92,6 +95,40 @@ async def test_who_does_not_is_told_why(options, status, code, words):
     assert (status, code) == (answer, body["code"])
     assert words in body["message"]
     assert ("Bearer" if status == 401 else None) == headers.get("WWW-Authenticate")
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda each: each.path)
+async def test_every_dialect_asks_for_a_key_and_takes_one(dialect):
+    path = dialect.path.replace("{call}", "1")
+    async with locked() as stage:
+        url = f"{stage.server.url}{path}"
+        with pytest.raises(InvalidStatus) as caught:
+            await connect(url).__aenter__()
+        assert 401 == caught.value.response.status_code
+        for way in (f"?token={KEY}", f"?access_token={token()}"):
+            async with connect(url + way):
+                pass
+        async with connect(url, **bearer(KEY)):
+            pass
+        with pytest.raises(InvalidStatus) as caught:
+            await connect(url, **bearer(token(Scope.READ, "s"))).__aenter__()
+        assert 403 == caught.value.response.status_code
+
+
+@pytest.mark.parametrize("dialect", [*DIALECTS, *RESTS], ids=lambda each: each.path)
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (Unauthorized("no"), 401),
+        (Forbidden("no"), 403),
+        (LimitReached("no", 5.0), 429),
+    ],
+)
+def test_every_dialect_has_its_words_for_a_refusal(dialect, error, status):
+    refusal = dialect.refusal(error, "id")
+
+    assert status == refusal.status
+    assert "no" in refusal.body
 
 
 async def test_a_browser_is_told_on_the_websocket():

@@ -10,7 +10,10 @@ import asyncio
 import base64
 import json
 import logging
+import re
+import sys
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +32,7 @@ from streaming.config import (
     StreamConfig,
 )
 from streaming.numeric.resample import Resampler
+from streaming.protocols import twilio
 from tests.protocols.calls import mulaw
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -237,6 +241,22 @@ async def test_freeswitch_and_jambonz_are_heard_and_answered(server, path, metad
     assert expected == said
 
 
+async def test_the_example_of_twilios_page_is_heard(server, overheard, tmp_path):
+    page = Path(twilio.__file__).with_name("twilio.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "x.ul").write_bytes(MULAW)
+
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        example.replace("ws://127.0.0.1:8770", server.url),
+        tmp_path / "x.ul",
+    )
+
+    assert 0 == await process.wait()
+    assert (0, SAID) == texts(overheard())[0]
+
+
 async def test_what_a_call_carries_is_refused_by_a_close_alone(server, overheard):
     begin = start(mediaFormat={"encoding": "audio/opus"})
 
@@ -298,6 +318,18 @@ async def test_turns_of_a_realtime_session_are_the_native_finals(
         of = [e for e in heard if e.get("item_id") == item]
         delta = "".join(e["delta"] for e in of if e["type"].endswith(".delta"))
         assert delta == of[-1]["transcript"]
+
+
+async def test_a_file_in_a_realtime_session_is_named(server):
+    file = b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(16_000)
+    messages = realtime(file, format={"type": "audio/pcm"})
+
+    heard, websocket = await converse(f"{server.url}/v1/realtime", messages)
+
+    error = heard[-1]["error"]
+    assert "unsupported_audio" == error["code"]
+    assert "WAV" in error["message"]
+    assert 1003 == websocket.close_code
 
 
 async def test_a_commit_of_the_client_holds_all_that_was_said(server):

@@ -217,11 +217,20 @@ async def test_a_day_that_is_spent_ends_a_stream_with_its_finals():
 
 
 async def test_who_comes_back_shows_the_secret_of_the_session_not_a_key():
-    async with locked() as stage, stage.connect(**bearer(KEY)) as client:
-        await client.recv()
-        status, _, body = await refused(stage, "?session=x&token=y&after=0")
+    async with staged(access=keyed(), secret=SECRET, resume_window_s=30) as stage:
+        async with stage.connect(**bearer(token())) as client:
+            ready = json.loads(await client.recv())
+            client.transport.abort()
+        query = f"?session={ready['session']}&token={{}}&after=0"
+        status, _, body = await refused(stage, query.format("guessed"))
+        async with stage.connect(query.format(ready["token"])) as client:
+            again = json.loads(await client.recv())
+            await client.send('{"type":"finish"}')
+            await client.wait_closed()
+        assert 0 == stage.metric("key_streams_open", key="desk")
 
     assert (410, "session_lost") == (status, body["code"])
+    assert ("ready", ready["session"]) == (again["type"], again["session"])
 
 
 # --- reading the keys again ------------------------------------------------

@@ -13,8 +13,18 @@ from typing import TypeAlias
 
 from streaming.cluster.child import Parent, obey
 from streaming.cluster.desk import Desk, agree, pulse_of
+from streaming.cluster.vigil import BEAT_S
 from streaming.cluster.wire import Source
-from streaming.cluster.words import Ask, Broken, Linked, Message, Report, Stop, Warm
+from streaming.cluster.words import (
+    Ask,
+    Beat,
+    Broken,
+    Linked,
+    Message,
+    Report,
+    Stop,
+    Warm,
+)
 from streaming.config import EngineConfig, ModelConfig, WindowConfig
 from streaming.engine import Engine, facts_of
 from streaming.errors import ModelError, WavestitchError
@@ -93,7 +103,7 @@ def _serve(
     def changed() -> None:
         agree(engine, list(desks))
 
-    pulse_at = time.monotonic()
+    pulse_at = beat_at = time.monotonic()
     while True:
         now = time.monotonic()
         if now >= pulse_at:
@@ -102,6 +112,10 @@ def _serve(
             pulse = pulse_of(engine)
             for desk in desks:
                 desk.send(pulse)
+            hung = engine.look()
+            if now >= beat_at:
+                beat_at = now + BEAT_S
+                parent.send(Beat(hung))
         try:
             message, end = heard.get(timeout=max(0.0, pulse_at - now))
         except Empty:

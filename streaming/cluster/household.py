@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import socket
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
-from itertools import count
 
+from streaming.cluster.census import Census
 from streaming.cluster.child import Child
 from streaming.cluster.engine_process import EngineSetup, Load, run_engine
 from streaming.cluster.ingest_process import IngestSetup, run_ingest
 from streaming.cluster.keeping import AnyChild, Keeper
 from streaming.cluster.porter import Porter
-from streaming.cluster.whole import Books
+from streaming.cluster.shares import limits_of, workers_of
+from streaming.cluster.vigil import BEAT_S, Vigil
 from streaming.cluster.wire import socketpair
 from streaming.cluster.words import (
-    Ask,
+    Beat,
     Broken,
     Drain,
     Hurry,
@@ -37,9 +38,8 @@ from streaming.cluster.words import (
     Up,
     Want,
     Warm,
-    WholeSeen,
 )
-from streaming.config import Config, EngineConfig, LimitConfig
+from streaming.config import Config
 from streaming.core.facts import ModelFacts
 from streaming.errors import ModelError
 from streaming.server.keyring import token_secret
@@ -49,7 +49,6 @@ __all__ = ["Household"]
 
 _log = logging.getLogger("wavestitch")
 
-_REPORT_S = 2.0  # a child that takes longer to say how it stands is told by its last
 _STOP_S = 10.0  # that an engine has to end its passes
 _DRAIN_MORE_S = 20.0  # that an ingest has beyond its own drain
 
@@ -79,10 +78,8 @@ class Household:
         self._ingests: dict[int, AnyChild] = {}  # that take connections
         self._inlets: dict[int, socket.socket] = {}
         self._open: set[int] = set()  # ingests that let streams in
-        self._books = Books()
-        self._asks = count()
-        self._asked: dict[tuple[int, str], asyncio.Event] = {}
-        self._answers: set[asyncio.Task[None]] = set()
+        self._census = Census()
+        self._vigil: Vigil[AnyChild] = Vigil(config.engine.hang_s)
         self._ingest_keepers = [
             Keeper(partial(self._start_ingest, n), partial(self._no_ingest, n))
             for n in range(max(1, config.server.ingest))
@@ -109,15 +106,18 @@ class Household:
             [asyncio.create_task(each.keep(self.warm.is_set)) for each in keepers]
             for keepers in (self._ingest_keepers, self._engine_keepers)
         )
+        watch = asyncio.create_task(self._watch())
         every = [*ingests, *engines]
         try:
             await _all_done(ingests, every)
+            watch.cancel()  # who is told to end says nothing more
             self._end(self._engine_keepers, Stop(), _STOP_S)
             await _all_done(engines, engines)
         finally:
-            for task in (*every, *self._answers):
+            for task in (*every, watch):
                 task.cancel()
-            await asyncio.gather(*every, *self._answers, return_exceptions=True)
+            await asyncio.gather(*every, watch, return_exceptions=True)
+            await self._census.close()
 
     def drain(self) -> None:
         """Let open streams finish; then `run` ends."""
@@ -152,7 +152,7 @@ class Household:
             self._load,
             replace(config.model, device=device, devices=()),
             config.stream.window,
-            _workers(config.engine, device, len(self._devices)),
+            workers_of(config.engine, device, len(self._devices)),
             self._log_level,
         )
         take = partial(self._hear_engine, number)
@@ -164,8 +164,10 @@ class Household:
                 self._welcome(number, child, message)
             case Broken(error):
                 child.error = error
+            case Beat(hung):
+                self._vigil.heard(child, hung)
             case Report():
-                self._enter(child, message)
+                self._census.enter(child, message)
             case _:
                 _log.error("%s said %s", child.name, message)
 
@@ -184,6 +186,7 @@ class Household:
             self._devices[number],
             warm.workers,
         )
+        self._vigil.heard(child)
         self._engines[number] = child, warm
         for ingest in self._ingests:
             self._link(number, ingest)
@@ -196,7 +199,7 @@ class Household:
     # --- ingests -------------------------------------------------------------
 
     def _start_ingest(self, number: int) -> AnyChild:
-        limits = _share(self._config.limits, number, len(self._ingest_keepers))
+        limits = limits_of(self._config.limits, number, len(self._ingest_keepers))
         config = replace(self._config, limits=limits)
         setup = IngestSetup(number, config, self._secret, self._log_level)
         self._inlets[number], theirs = socket.socketpair()
@@ -211,22 +214,24 @@ class Household:
         match message:
             case Up():
                 _log.info("%s (process %d) takes connections", child.name, child.pid)
+                self._vigil.heard(child)
                 self._ingests[number] = child
                 self._porter.add(number, self._inlets[number])
                 for engine in self._engines:
                     self._link(engine, number)
             case Open():
+                _log.info("%s lets streams in", child.name)
                 self._porter.open(number)
                 self._open.add(number)
                 self._look()
             case Left():
                 self._porter.left(number)
             case Want():
-                answer = asyncio.create_task(self._answer(child, message))
-                self._answers.add(answer)
-                answer.add_done_callback(self._answers.discard)
+                self._census.answer(child, message, self._children)
+            case Beat(hung):
+                self._vigil.heard(child, hung)
             case Report():
-                self._enter(child, message)
+                self._census.enter(child, message)
             case _:
                 _log.error("%s said %s", child.name, message)
 
@@ -253,31 +258,25 @@ class Household:
 
     async def seen(self) -> Seen:
         """Ask every process how it stands."""
-        number = next(self._asks)
+        return await self._census.seen(self._children)
+
+    @property
+    def _children(self) -> list[AnyChild]:
         engines = [child for child, _ in self._engines.values()]
-        asked = []
-        for child in (*engines, *self._ingests.values()):
-            answered = self._asked[number, child.name] = asyncio.Event()
-            asked.append(asyncio.create_task(answered.wait()))
-            child.send(Ask(number))
-        _, late = await asyncio.wait(asked, timeout=_REPORT_S) if asked else ((), ())
-        for task in late:
-            task.cancel()
-        return self._books.seen()
-
-    async def _answer(self, child: AnyChild, want: Want) -> None:
-        child.send(WholeSeen(want.number, await self.seen()))
-
-    def _enter(self, child: AnyChild, report: Report) -> None:
-        self._books.enter(child.name, report)
-        answered = self._asked.pop((report.number, child.name), None)
-        if answered is not None:
-            answered.set()
+        return [*engines, *self._ingests.values()]
 
     def _forget(self, child: AnyChild) -> None:
-        self._books.bury(child.name)
-        for key in [key for key in self._asked if key[1] == child.name]:
-            self._asked.pop(key).set()  # it will not answer
+        self._vigil.over(child)
+        self._census.forget(child)
+
+    async def _watch(self) -> None:
+        """End those that hang, so that they are started again."""
+        while True:
+            for child, why in self._vigil.look(time.monotonic()):
+                _log.error("%s hangs: %s; it is killed", child.name, why)
+                self._census.books.hung += 1
+                child.kill()
+            await asyncio.sleep(BEAT_S)
 
 
 def _kill(keepers: Iterable[Keeper]) -> None:
@@ -285,28 +284,6 @@ def _kill(keepers: Iterable[Keeper]) -> None:
         if keeper.child is not None:
             _log.error("%s does not end: it is killed", keeper.child.name)
             keeper.child.kill()
-
-
-def _workers(config: EngineConfig, device: str, of: int) -> EngineConfig:
-    """The workers of one of several engines: on a CPU they share the cores."""
-    if device != "cpu" or config.workers:
-        return config
-    return replace(config, workers=max(1, (os.cpu_count() or 1) // of))
-
-
-def _share(limits: LimitConfig, number: int, of: int) -> LimitConfig:
-    """What one of several ingest processes may let in, so that the sum holds."""
-
-    def part(most: int) -> int:
-        return max(1, most // of + (number < most % of)) if most else 0
-
-    return replace(
-        limits,
-        max_connections=part(limits.max_connections),
-        max_streams=part(limits.max_streams),
-        max_speaking_streams=part(limits.max_speaking_streams),
-        max_uploads=part(limits.max_uploads),
-    )
 
 
 async def _all_done(

@@ -15,9 +15,11 @@ from streaming.cluster.child import Parent, crossing_to, obey
 from streaming.cluster.inlet import Inlet
 from streaming.cluster.porter import mark_of
 from streaming.cluster.remote import RemoteEngine
+from streaming.cluster.vigil import BEAT_S
 from streaming.cluster.wire import Source
 from streaming.cluster.words import (
     Ask,
+    Beat,
     Drain,
     Hurry,
     Left,
@@ -86,11 +88,19 @@ class Ingest:
         self._parent: Parent = obey(end, self._hear, setup.log_level)
         await self._server.listen(Inlet(inlet, lambda: self._parent.send(Left())))
         self._parent.send(Up())
+        beating = asyncio.create_task(self._beat())
         await self._drained.wait()
         await self._server.drain()
         await self._server.close()
+        beating.cancel()
         if self._engine is not None:
             self._engine.close()
+
+    async def _beat(self) -> None:
+        """From the event loop: one that is blocked says nothing."""
+        while True:
+            self._parent.send(Beat())
+            await asyncio.sleep(BEAT_S)
 
     def _hear(self, message: Message, source: Source) -> None:
         """On the thread of the wire."""

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
-from prometheus_client.metrics_core import Metric
+from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
@@ -37,9 +37,14 @@ _Key: TypeAlias = tuple[str, tuple[tuple[str, str], ...]]
 
 
 class Books:
-    """The latest reports of each process, and the last of those that died."""
+    """The latest reports of each process, and the last of those that died.
+
+    Attributes:
+        hung: processes that were ended because they hung.
+    """
 
     def __init__(self) -> None:
+        self.hung = 0
         self._seen: dict[Hashable, Seen] = {}
         self._stats: dict[Hashable, EngineStats] = {}
         self._past_pages: list[Metric] = []
@@ -78,7 +83,9 @@ class Books:
         if self._past_stats is not None:
             stats.append(self._past_stats)
         registry = CollectorRegistry()
-        registry.register(_Given(_merged(families)))
+        about = "Processes that were killed because they hung."
+        hung = CounterMetricFamily("wavestitch_processes_hung", about, self.hung)
+        registry.register(_Given([*_merged(families), hung]))
         registry.register(EngineCollector(lambda: together(stats) if stats else None))
         return generate_latest(registry).decode()
 

@@ -19,6 +19,7 @@ from streaming.server.pages import Seen
 
 __all__ = [
     "Ask",
+    "Beat",
     "Broken",
     "Drain",
     "Hurry",
@@ -135,6 +136,17 @@ class Broken:
 
 
 @dataclass(frozen=True, slots=True)
+class Beat:
+    """Of a child, every second: it lives.
+
+    Attributes:
+        hung: why it can do nothing all the same.
+    """
+
+    hung: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Of a child: how it stands.
 
@@ -163,6 +175,7 @@ Message: TypeAlias = (
     | Want
     | Warm
     | Broken
+    | Beat
     | Report
 )
 

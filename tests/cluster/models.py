@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import zlib
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -77,8 +80,27 @@ class Rememberer(Windowed):
         pass
 
 
+class Standing(Rememberer):
+    """Stands still for ever once, in the step after a file was made."""
+
+    def step(self, batch):
+        try:
+            Path(os.environ[STAND]).unlink()
+        except FileNotFoundError:
+            return super().step(batch)
+        threading.Event().wait()
+        raise AssertionError
+
+
+STAND = "WAVESTITCH_TEST_STAND"
+
+
 def load_rememberer(*_):
     return Rememberer()
+
+
+def load_standing(*_):
+    return Standing()
 
 
 def load_nothing(*_):

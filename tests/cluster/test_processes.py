@@ -31,7 +31,7 @@ from streaming.config import (
     StreamConfig,
 )
 from streaming.errors import ModelError
-from tests.cluster.models import Rememberer, load_nothing
+from tests.cluster.models import STAND, Rememberer, load_nothing
 from tests.test_app import FINISH, hush, of, rest, say, voice
 
 WAIT_S = 120  # a busy machine starts interpreters slowly
@@ -47,14 +47,17 @@ CONFIG = Config(
     stream=StreamConfig(stall_ms=60_000),  # callers wait for what a test does
 )
 
+# Of processes that a test stops; others of theirs must be heard within that time.
+HASTY = replace(CONFIG, engine=EngineConfig(workers=1, hang_s=6.0))
+
 SCRIPT = """
 import asyncio, logging, sys
 from streaming import cluster
-from tests.cluster.models import load_rememberer
-from tests.cluster.test_processes import CONFIG
+from tests.cluster import models, test_processes
 if __name__ == "__main__":
     logging.basicConfig(level="INFO", stream=sys.stderr)
-    asyncio.run(cluster.serve(CONFIG, load=load_rememberer))
+    config, load = getattr(test_processes, sys.argv[1]), getattr(models, sys.argv[2])
+    asyncio.run(cluster.serve(config, load=load))
 """
 
 pytestmark = pytest.mark.skipif(
@@ -68,6 +71,7 @@ class Parent:
     def __init__(self, process):
         self.process = process
         self.log = []
+        self.stopped = []
         self.told = asyncio.Condition()
         self.reading = asyncio.create_task(self.read())
 
@@ -94,11 +98,12 @@ class Parent:
     async def url(self):
         return (await self.logged(r"listening on (\S+)"))[0]
 
-    async def kill(self, *names):
+    async def kill(self, *names, with_=signal.SIGKILL):
         """Kill children, and return where in the log that was."""
         before = len(self.log)
         for name in names:
-            os.kill(await self.pid(name), signal.SIGKILL)
+            os.kill(pid := await self.pid(name), with_)
+            self.stopped += [pid] if with_ == signal.SIGSTOP else []
         return before
 
     async def ended(self):
@@ -113,13 +118,15 @@ class Parent:
 
 
 @asynccontextmanager
-async def parent():
+async def parent(config="CONFIG", load="load_rememberer", **environment):
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
         SCRIPT,
+        config,
+        load,
         stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
     )
     made = Parent(process)
     try:
@@ -128,6 +135,9 @@ async def parent():
     finally:
         with suppress(ProcessLookupError):
             process.kill()
+        for pid in made.stopped:  # else they would not notice that it is gone
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
         await process.wait()
         await made.reading
 
@@ -315,6 +325,7 @@ async def test_a_dead_ingest_takes_its_own_sessions_and_a_dead_parent_everything
         with pytest.raises(InvalidStatus) as refused:
             await connect(f"{url}/v1/stream?{back}", compression=None)
         assert 410 == refused.value.response.status_code
+        await server.logged("ingest-0 lets streams in", before)
         again = await asyncio.gather(*(call(url, number) for number in (3, 4)))
         assert {"00", "01"} == {caller.ingest for caller in again}
         assert expected[3:5] == [caller.texts for caller in again]
@@ -330,6 +341,50 @@ async def test_a_dead_ingest_takes_its_own_sessions_and_a_dead_parent_everything
         async with asyncio.timeout(WAIT_S):
             while any(map(alive, pids)):  # noqa: ASYNC110  nobody can wait for them
                 await asyncio.sleep(0.01)
+
+
+async def test_processes_that_stand_still_are_killed_and_streams_go_on(expected):
+    """SIGSTOP: they live, and their sockets are open."""
+    async with parent("HASTY") as server:
+        url, pids = await server.url(), await server.pids()
+        async with calling(url) as one, calling(url) as other:
+            callers = [Caller(one, 4), Caller(other, 5)]
+            for caller in callers:
+                await caller.begin()
+            lost, kept = sorted(callers, key=lambda caller: caller.ingest)
+            before = await server.kill(
+                "engine-0", "engine-1", "ingest-0", with_=signal.SIGSTOP
+            )
+            heard = await rest(lost.client)
+            await kept.end()
+
+        assert not of(heard, "finished")
+        assert expected[kept.number] == kept.texts
+        kept.insist_whole()
+        for name in ("engine-0", "engine-1", "ingest-0"):
+            await server.logged(rf"{name} hangs: it has said nothing for \d+ s", before)
+            assert await server.pid(name, before) not in pids
+        assert 3 == metric(
+            (await get(url, "/metrics"))[1], "wavestitch_processes_hung_total"
+        )
+
+
+async def test_an_engine_whose_model_never_returns_is_killed_and_streams_go_on(
+    expected, tmp_path
+):
+    stand = tmp_path / "stand"
+    async with parent("HASTY", "load_standing", **{STAND: str(stand)}) as server:
+        url = await server.url()
+        async with calling(url) as client:
+            caller = Caller(client, 3)
+            await caller.begin()
+            before = len(server.log)
+            stand.touch()
+            await caller.end()
+
+        assert expected[3] == caller.texts
+        caller.insist_whole()
+        await server.logged(r"engine-\d hangs: a pass over 1 windows has run", before)
 
 
 async def test_a_model_that_does_not_load_is_the_error_and_leaves_nothing():

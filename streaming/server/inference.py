@@ -40,7 +40,7 @@ class Inference(Protocol):
         ...
 
     def look(self) -> str | None:
-        """Why it is taken for hung, None where it is not; asked a few times a second."""
+        """Why it is taken for hung, or None; asked a few times a second."""
         ...
 
     def submit(self, job: Job, deliver: Deliver) -> None:

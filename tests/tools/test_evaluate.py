@@ -20,7 +20,8 @@ from tests.tools.test_transcribe import CONFIG, Amplitudes
 def _amplitudes(monkeypatch):
     monkeypatch.setattr(workbench, "load_model", lambda *_: Amplitudes())
     monkeypatch.setattr(workbench, "load_detector", lambda *_: rig.detector)
-    monkeypatch.setattr("streaming.engine.warmth.time_passes", lambda *_: [(16_000, 1, 0.01)])
+    passes = [(16_000, 1, 0.01)]
+    monkeypatch.setattr("streaming.engine.warmth.time_passes", lambda *_: passes)
 
 
 def spoken(folder, rows):

@@ -56,7 +56,8 @@ def _amplitudes(monkeypatch):
     monkeypatch.setattr(workbench, "load_model", lambda *_: Amplitudes())
     monkeypatch.setattr(workbench, "load_detector", lambda *_: rig.detector)
     # Its passes read the samples' heights; warming up with noise costs seconds.
-    monkeypatch.setattr("streaming.engine.warmth.time_passes", lambda *_: [(16_000, 1, 0.01)])
+    passes = [(16_000, 1, 0.01)]
+    monkeypatch.setattr("streaming.engine.warmth.time_passes", lambda *_: passes)
 
 
 @pytest.fixture

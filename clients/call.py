@@ -24,6 +24,7 @@ from clients.events import (
     Load,
     Notice,
     Partial,
+    Ready,
     SpeechStarted,
     Totals,
 )
@@ -153,6 +154,8 @@ class Call:
     def _heard(self, place: int, event: Event) -> None:
         leg = self.legs[place]
         match event:
+            case Ready(session):
+                self._tell("session", leg, session=session)
             case SpeechStarted(at=at):
                 self._conversation.began(leg.number, leg.begins_s + at)
             case Partial() if self.partials:

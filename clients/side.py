@@ -110,6 +110,7 @@ class Side:
                 language=self._asked.language,
                 headers=self._asked.headers,
             ) as stream:
+                self._heard(stream.ready)
                 await exchange(stream, self._send(stream), self._heard)
         except ClientError as error:
             self.failure = error

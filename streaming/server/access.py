@@ -165,6 +165,19 @@ class Access:
             raise Forbidden("the token may read a session, and open no stream")
         return Account(usage, self._clock)
 
+    def expect_reader(self, opening: Opening, session: str, owner: Account) -> None:
+        """Refuse who may not read along with a session.
+
+        Raises:
+            Unauthorized: no key or token, or none of ours.
+            Forbidden: the key is another's, or the token for something else.
+        """
+        usage, claims = self._known(opening)
+        if usage is not owner.usage:
+            raise Forbidden("the session is of another key")
+        if claims is not None and claims.session != session:
+            raise Forbidden("the token is not for reading this session")
+
     def expect_key(self, opening: Opening) -> str:
         """The name of the key, for what a token is not enough for.
 

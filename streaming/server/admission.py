@@ -10,8 +10,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable
+from hmac import compare_digest
 from http import HTTPStatus
 from math import ceil
+from urllib.parse import parse_qs
 from uuid import uuid4
 
 from websockets.http11 import Request, Response
@@ -19,12 +21,14 @@ from websockets.http11 import Request, Response
 from streaming.config import Config
 from streaming.errors import Forbidden, Overloaded, Unauthorized, reason_of
 from streaming.protocols.adapter import Adapter, Dialect, Opening
+from streaming.protocols.native import NATIVE
 from streaming.server.access import Access
 from streaming.server.door import Door
 from streaming.server.metrics import Metrics
 from streaming.server.pages import Page, json_answer, refuse, upgrade_required
-from streaming.server.sessions import Sessions
+from streaming.server.sessions import Held, Sessions
 from streaming.server.standing import RETRY_S, Standing
+from streaming.server.subscription import SUBSCRIPTIONS
 
 __all__ = ["Admission", "opening_of"]
 
@@ -76,6 +80,33 @@ class Admission:
             return self._refuse(door, request, dialect, error)
         self._seat(door)
         return None
+
+    def admit_reader(
+        self, door: Door, request: Request, session: str
+    ) -> Response | None:
+        """Let one in who reads along with a session, or answer."""
+        if "websocket" not in ",".join(request.headers.get_all("Upgrade")).lower():
+            return upgrade_required(SUBSCRIPTIONS)
+        opening = opening_of(request)
+        door.dialect, door.opening = NATIVE, opening.public()
+        try:
+            self._access.check_origin(opening)
+            door.reads = self._readable(opening, session)
+        except Exception as error:
+            return self._refuse(door, request, NATIVE, error)
+        self._seat(door)
+        return None
+
+    def _readable(self, opening: Opening, session: str) -> Held:
+        """The session, for who shows its token, or a key or token of its owner."""
+        token = parse_qs(opening.query, max_num_fields=16).get("token", [""])[0]
+        held = self._sessions.look(session)
+        own = compare_digest(held.identity.token.encode(), token.encode())
+        if token and not own and not self._access.keyed:
+            raise Unauthorized("the token is not that of the session")
+        if not own:
+            self._access.expect_reader(opening, session, held.stream.account)
+        return held
 
     def show(
         self, page: Page, path: str, request: Request

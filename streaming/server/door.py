@@ -55,6 +55,7 @@ class Door(ServerConnection):
         adapter: speaks it; None where the connection is refused.
         broken: it broke the rules of websockets, and was told so.
         held: the session that its client has come back to.
+        reads: the session that it reads along with.
         refused: why, for a browser, which cannot read an HTTP refusal.
         last_words: writes an error as messages, once the stream is open.
         lost: called once when the connection is gone.
@@ -76,6 +77,7 @@ class Door(ServerConnection):
         self.adapter: Adapter | None = None
         self.broken = False
         self.held: Held | None = None
+        self.reads: Held | None = None
         self.refused: Exception | None = None
         self.last_words: Callable[[Exception], Sequence[str | bytes]] | None = None
         self.lost: list[Callable[[], None]] = []

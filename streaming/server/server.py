@@ -56,6 +56,7 @@ from streaming.server.results import Results
 from streaming.server.sessions import Held, Sessions
 from streaming.server.standing import Standing
 from streaming.server.stream import Stream, Surroundings
+from streaming.server.subscription import SUBSCRIPTIONS, read_along, session_at
 from streaming.server.tls import Certificate
 from streaming.server.welcome import missed, ready
 
@@ -252,8 +253,11 @@ class Server:
         self, connection: ServerConnection, request: Request
     ) -> Response | Awaitable[Response] | None:
         """Answer plain HTTP, or refuse a websocket; None lets it in."""
-        dialect = dialect_at(request.path.partition("?")[0])
+        path = request.path.partition("?")[0]
+        dialect, session = dialect_at(path), session_at(path)
         match connection:
+            case Door() if session is not None and request.method == "GET":
+                return self._admission.admit_reader(connection, request, session)
             case Door() if dialect is not None and request.method == "GET":
                 return self._admission.admit(connection, request, dialect)
             case _:
@@ -269,6 +273,7 @@ class Server:
         methods = gets + (["POST"] if path in POSTS else [])
         if not methods:
             ways = [*(each.path for each in DIALECTS), *POSTS, *self._pages.paths]
+            ways.append(SUBSCRIPTIONS)
             return not_found(path, [*dict.fromkeys(ways)])
         if request.method not in gets:
             return wrong_method(request.method, methods)
@@ -285,6 +290,10 @@ class Server:
         try:
             if connection.refused is not None:
                 await _tell(connection, dialect, connection.refused)
+            elif connection.reads is not None:
+                facts = self._standing.expect_warm().facts
+                limits = self._config.limits
+                await read_along(connection, connection.reads, facts, limits)
             elif connection.held is not None:
                 await self._go_on(connection, dialect, connection.held)
             elif connection.adapter is not None:

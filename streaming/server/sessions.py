@@ -108,13 +108,22 @@ class Sessions:
         Raises:
             SessionLost: it is not held here.
         """
-        held = self._open.get(session)
-        if held is None and session in self._results:
-            held = self._results[session][0]
+        held = self._held(session)
         if held is None or not compare_digest(
             held.identity.token.encode(), token.encode()
         ):
-            raise SessionLost(f"session {session!a} is lost: it is not held here")
+            raise _lost(session)
+        return held
+
+    def look(self, session: str) -> Held:
+        """A session, at work or ended; who may see it is the caller's to decide.
+
+        Raises:
+            SessionLost: it is not held here.
+        """
+        held = self._held(session)
+        if held is None:
+            raise _lost(session)
         return held
 
     def resume(self, asked: Resume) -> Held:
@@ -142,6 +151,11 @@ class Sessions:
         while self._results:
             self._forget(next(iter(self._results)))
 
+    def _held(self, session: str) -> Held | None:
+        if session in self._results:
+            return self._results[session][0]
+        return self._open.get(session)
+
     def _ended(self, session: str) -> None:
         """Nothing of it is pending, or nobody will come back for it."""
         held = self._open.pop(session, None)
@@ -162,3 +176,7 @@ class Sessions:
     def _forget(self, session: str) -> None:
         _, timer = self._results.pop(session)
         timer.cancel()
+
+
+def _lost(session: str) -> SessionLost:
+    return SessionLost(f"session {session!a} is lost: it is not held here")

@@ -131,6 +131,11 @@ class Stream:
         around.account.enter(self.channels)
         self._arm()
 
+    @property
+    def account(self) -> Account:
+        """On which it sends its audio."""
+        return self._around.account
+
     # --- connections -------------------------------------------------------
 
     @property
@@ -271,8 +276,7 @@ class Stream:
         self.telling.reason = refusal.code
         if isinstance(error, Unresponsive):
             self.outbox.clear()  # who takes nothing is not sent the rest
-        if self._around.overhear is not None:
-            self._around.overhear(Refused(error))
+        self.telling.pass_on(Refused(error))
         self.outbox.put(Refused(error))
         self.outbox.close(refusal.close, refusal.code)
         self._abandon()

@@ -6,7 +6,8 @@ their turn comes, so that partials may be replaced until then. Knows no sockets.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from streaming.config import LimitConfig
 from streaming.errors import TooBig, Unresponsive, WavestitchError
@@ -28,7 +29,7 @@ from streaming.server.sent import Sent
 
 __all__ = ["Telling", "Write"]
 
-_NORMAL = 1000
+_NORMAL, _POLICY = 1000, 1008
 
 Write = Callable[[ServerEvent], Sequence[str | bytes]]
 
@@ -50,6 +51,7 @@ class Telling:
         reason: how the session ended, in the words of the metrics.
         abandoned: nobody has come back for what is said from here on.
         overhear: told each event as well; None where only the client is.
+        readers: what waits for those who read along.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Telling:
         self.reason = "lost"
         self.abandoned = False
         self.overhear: Callable[[ServerEvent], None] | None = None
+        self.readers: list[Outbox] = []
         self._write = write
         self._most = limits.max_unsent
         self._arrivals = arrivals
@@ -75,8 +78,7 @@ class Telling:
 
     def tell(self, event: ServerEvent) -> None:
         """Say an event, and the refusals that waited for it."""
-        if self.overhear is not None:
-            self.overhear(event)
+        self.pass_on(event)
         since = None
         match event:
             case Partial():
@@ -96,6 +98,28 @@ class Telling:
             self.outbox.put(Refused(self._farewell))
         if isinstance(event, Flushed | Configured):
             self.tell_all(self.answers.give(type(event)))
+
+    def pass_on(self, event: ServerEvent) -> None:
+        """Let those hear an event who are not the client."""
+        if self.overhear is not None:
+            self.overhear(event)
+        for reader in self.readers:
+            reader.put(event)
+            if reader.full:  # it is told why, and nothing more
+                reader.clear()
+                reader.close(_POLICY, "unresponsive")
+
+    @contextmanager
+    def read(self) -> Iterator[Outbox]:
+        """What is told from here on, for one who reads along."""
+        reader = Outbox(self._most)
+        if self.outbox.closed:
+            reader.close(_NORMAL)
+        self.readers.append(reader)
+        try:
+            yield reader
+        finally:
+            self.readers.remove(reader)
 
     def tell_all(self, events: Sequence[ServerEvent]) -> None:
         """Say several."""
@@ -122,6 +146,8 @@ class Telling:
     def end(self) -> None:
         """Nothing more will be said."""
         self.outbox.close(*self._close)
+        for reader in self.readers:
+            reader.close(_NORMAL)
 
     def overfull(self) -> WavestitchError | None:
         """Does a client leave more unread, or ask for more, than we hold for it?"""

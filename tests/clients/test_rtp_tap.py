@@ -92,6 +92,7 @@ async def test_a_recorded_call_is_heard_as_its_samples_are(
         line.split(maxsplit=3)[3].removeprefix("=").strip()
         for line in shown.splitlines()
     ]
+    assert {"caller", "agent"} == {each["speaker"] for each in of(records, "session")}
     for end in of(records, "side_ended"):
         assert len(caller) == end["sent"] == end["received"]
         assert (0, 0, 0) == (end["concealed"], end["dropped"], end["unsent"])

@@ -104,7 +104,7 @@ async def test_who_holds_a_session_gets_its_client(hall):
     for ingest in range(3):
         hall.add(ingest)
     sessions = Sessions(mark_of(2))
-    identity, _ = sessions.open(1, lambda *_: None)
+    identity = sessions.open(1, None, lambda *_: None).identity
     line = f"GET /v1/stream?session={identity.session}&token=x&after=3 HTTP/1.1\r\n"
 
     for _ in range(2):

@@ -1,6 +1,6 @@
 """The only threads: inference workers, and what they have to do.
 
-`engine` starts and ends them, `work` is what they share, `warmth` what they measure.
+`crew` are they, `work` is what they share, `warmth` what they measure first.
 """
 
 from streaming.core.tally import EngineStats

@@ -320,12 +320,12 @@ async def test_a_dead_ingest_takes_its_own_sessions_and_a_dead_parent_everything
 
         # Who comes back is told, by the one that took its place, that it is lost.
         assert await server.pid("ingest-0", before) not in pids
+        await server.logged("ingest-0 lets streams in", before)
         ready = of(lost.heard, "ready")[0]
         back = f"session={ready['session']}&token={ready['token']}&after=0"
         with pytest.raises(InvalidStatus) as refused:
             await connect(f"{url}/v1/stream?{back}", compression=None)
         assert 410 == refused.value.response.status_code
-        await server.logged("ingest-0 lets streams in", before)
         again = await asyncio.gather(*(call(url, number) for number in (3, 4)))
         assert {"00", "01"} == {caller.ingest for caller in again}
         assert expected[3:5] == [caller.texts for caller in again]

@@ -190,12 +190,14 @@ class Server:
 
     def reload(self) -> None:
         """Read keys and certificate again; open streams go on with what they had."""
-        for again in (self._access.reload, self._certificate.reload):
+        again = {"keys": self._access.reload, "certificate": self._certificate.reload}
+        for what, read in again.items():
             try:
-                again()
+                read()
             except ConfigError as error:
-                _log.error("not read again, what held holds: %s", error)
-        _log.info("keys and certificate are read again")
+                _log.error("%s not read again, what held holds: %s", what, error)
+            else:
+                _log.info("%s read again", what)
 
     def hurry(self) -> None:
         """Let the deadline of the drain be now."""

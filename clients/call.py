@@ -224,8 +224,7 @@ class Call:
         side = leg.side
         if side.failure is not None:
             self.warn(f"{leg.speaker}: {side.failure}")
-        counts = asdict(leg.totals) if leg.totals else {}
-        counts["concealed"] = side.concealed
+        counts = asdict(leg.totals) if leg.totals else {"concealed": side.concealed}
         self._tell("side_ended", leg, sent=side.sent, unsent=side.unsent, **counts)
 
     def _tell(self, kind: str, leg: Leg, **fields: Any) -> None:

@@ -154,7 +154,7 @@ class Side:
             elif idle_s > KEEPALIVE_S:
                 idle_s = 0.0
                 await stream.keepalive()
-        await stream.finish()
+        await stream.finish([self.concealed])
         await asyncio.gather(*flushes)
 
     async def _anything(self) -> bool:

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import json
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import websockets
@@ -124,10 +124,16 @@ class Stream:
         except websockets.ConnectionClosed:
             await self._raise_why()
 
-    async def finish(self) -> Finished:
-        """End the audio; when this returns, everything is final."""
+    async def finish(self, concealed: Sequence[int] = ()) -> Finished:
+        """End the audio; when this returns, everything is final.
+
+        Args:
+            concealed: how many of each channel's samples you made up for lost ones;
+                the totals count them apart.
+        """
         self._finishing = True
-        return await self._ask(self._finishes, {"type": "finish"})
+        told = {"concealed": list(concealed)} if any(concealed) else {}
+        return await self._ask(self._finishes, {"type": "finish", **told})
 
     def __aiter__(self) -> Stream:
         return self

@@ -101,7 +101,14 @@ class Flush:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """No more audio comes: as flush, then the totals."""
+    """No more audio comes: as flush, then the totals.
+
+    Attributes:
+        concealed: samples of each channel, among all that came, that its sender made
+            up for lost ones; none where empty.
+    """
+
+    concealed: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

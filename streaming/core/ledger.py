@@ -97,6 +97,13 @@ class Ledger:
         self._insist_open()
         self._concealed += count
 
+    def made_up(self, count: int) -> None:
+        """Say that so many of the samples that came were made up for lost ones."""
+        self._insist_open()
+        count = min(count, self._received)
+        self._received -= count
+        self._concealed += count
+
     def late(self, count: int) -> None:
         """Count input samples that came when others stood for them already.
 

@@ -189,7 +189,9 @@ class Session:
                 self._replies.append(_Reply(self._epoch, reply))
                 self._epoch += 1
                 return effects + self._answer()
-            case Finish():
+            case Finish(concealed):
+                for ledger, count in zip(self._ledgers, concealed, strict=False):
+                    ledger.made_up(count)
                 effects = self._flush(EndReason.FINISH, now)
                 self._finishing = True
                 self._replies.append(_Reply(self._epoch, Finished(())))

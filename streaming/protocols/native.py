@@ -143,6 +143,24 @@ def _bare(kind: str, event: ClientEvent) -> _Command:
     return command
 
 
+def _finish(fields: Fields, adapter: NativeAdapter) -> ClientEvent:
+    concealed = fields.pop("concealed", None)
+    if fields:
+        raise BadRequest(
+            f"finish takes concealed alone, got {shown(', '.join(fields))}"
+        )
+    if concealed is None:
+        return Finish()
+    channels = adapter.config.audio.channels
+    good = isinstance(concealed, list) and len(concealed) == channels
+    if not good or any(type(n) is not int or n < 0 for n in concealed):
+        raise BadRequest(
+            "concealed must be a list of a count of samples for each channel, "
+            f"{channels} in all, got {shown(concealed)}"
+        )
+    return Finish(tuple(concealed))
+
+
 def _configure(fields: Fields, adapter: NativeAdapter) -> ClientEvent:
     return adapter.configure(fields)
 
@@ -151,7 +169,7 @@ _Command: TypeAlias = Callable[[Fields, NativeAdapter], ClientEvent]
 
 _COMMANDS: Mapping[str, _Command] = {
     "flush": _bare("flush", Flush()),
-    "finish": _bare("finish", Finish()),
+    "finish": _finish,
     "keepalive": _bare("keepalive", Keepalive()),
     "configure": _configure,
 }

@@ -26,7 +26,9 @@ class Accounts:
         totals = self._session.totals
         for now, before in zip(totals, self._counted, strict=True):
             if now != before:
-                metrics.received.inc((now.received - before.received) / rate)
+                # What turns out to be made up by its sender stays counted here.
+                came = max(0, now.received - before.received)
+                metrics.received.inc(came / rate)
                 metrics.decoded.inc((now.decoded - before.decoded) / rate)
                 metrics.gated.inc((now.gated - before.gated) / rate)
         self._counted = totals

@@ -212,3 +212,17 @@ def test_what_came_late_is_received_and_dropped_and_takes_no_place():
     expected = Totals(received=160, decoded=160, dropped=60, concealed=60)
     assert expected == ledger.totals
     assert (Dropped(160, 220, "late"),) == ledger.dropped_ranges
+
+
+def test_what_its_sender_made_up_counts_as_concealed():
+    ledger = Ledger(8_000, 16_000)
+    ledger.received(1_000)
+    ledger.made_up(160)
+    ledger.decoded(2_000)
+    ledger.made_up(10_000)  # more than ever came
+
+    assert (0, 1_000, 1_000) == (
+        ledger.totals.received,
+        ledger.totals.concealed,
+        ledger.totals.decoded,
+    )

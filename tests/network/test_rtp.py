@@ -129,4 +129,13 @@ async def test_what_arrives_is_heard_in_its_place_and_the_rest_is_counted(
             packets["duplicates"],
         )
         assert PACKET * len(wire.dropped) == packets["concealed"]
+        (totals,) = [
+            record
+            for record in records
+            if record["type"] == "side_ended" and record["speaker"] == speaker
+        ]
+        # As the server has it: none is counted as heard.
+        assert packets["concealed"] == totals["concealed"]
+        assert len(payload) == totals["received"] + totals["concealed"]
+        assert len(payload) == totals["decoded"] + totals["gated"]
         assert heard == await straight(live_server, with_silence(payload, wire.dropped))

@@ -87,6 +87,8 @@ def event_of(said):
         fields["made_by"] = Pass(fields["made_by"])
     if "words" in fields:
         fields["words"] = tuple(Word(**word) for word in fields["words"])
+    if "concealed" in fields:
+        fields["concealed"] = tuple(fields["concealed"])
     if "totals" in fields:
         fields["totals"] = tuple(Totals(**totals) for totals in fields["totals"])
     return getattr(events, name)(**fields)
@@ -341,7 +343,17 @@ def test_a_bad_option_is_refused_and_the_stream_goes_on(fields, expected):
     assert expected in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "concealed", [5, [], [1, 2], [-1], [True], [1.0], "5", {"0": 1}]
+)
+def test_made_up_samples_are_counts_for_each_channel(concealed):
+    with pytest.raises(BadRequest, match="concealed must be a list"):
+        opened().receive(json.dumps({"type": "finish", "concealed": concealed}))
+
+
 def test_a_command_takes_no_fields_it_does_not_know():
+    with pytest.raises(BadRequest, match="finish takes concealed alone, got 'now'"):
+        opened().receive('{"type":"finish","now":true}')
     with pytest.raises(BadRequest, match="flush takes no fields, got 'now'"):
         opened().receive('{"type":"flush","now":true}')
 
@@ -354,7 +366,8 @@ json_values = st.recursive(
 commands = st.fixed_dictionaries(
     {"type": st.sampled_from(["flush", "finish", "keepalive", "configure", "?"])},
     optional=dict.fromkeys(
-        ["partials", "budget_ms", "hangover_ms", "max_utterance_s", "x"], json_values
+        ["partials", "budget_ms", "hangover_ms", "max_utterance_s", "concealed", "x"],
+        json_values,
     ),
 )
 

@@ -122,6 +122,12 @@ class Kept:
             )
         sent_to = self._sent_to()
         self._start, self._taken = at, commands
+        # One that was taken may stand in the middle of the sample that is sent again.
+        self._entries = deque(
+            each
+            for each in self._entries
+            if each.number is None or each.number >= commands
+        )
         self._sent = len(self._entries)
         self._let_go()
         self._sent = 0

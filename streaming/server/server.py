@@ -55,8 +55,9 @@ from streaming.server.reception import POSTS, Reception
 from streaming.server.results import Results
 from streaming.server.sessions import Held, Sessions
 from streaming.server.standing import Standing
-from streaming.server.stream import Stream, Surroundings
+from streaming.server.stream import Stream
 from streaming.server.subscription import SUBSCRIPTIONS, read_along, session_at
+from streaming.server.surroundings import Surroundings
 from streaming.server.tls import Certificate
 from streaming.server.welcome import missed, ready
 

@@ -1,4 +1,4 @@
-"""One session at work: its events in, its jobs to the engine, its words out.
+"""One session as its connections see it: what comes in, and when time is up.
 
 Outlives its connections: a client that was cut off may attach a new one, and what
 was received is decoded, made final and counted whether or not somebody listens.
@@ -7,70 +7,39 @@ Knows no sockets and no dialect but how it says an event or an error.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from streaming.config import LimitConfig, StreamConfig
+from streaming.config import StreamConfig
 from streaming.core.ladder import Rung
 from streaming.core.session import Session
-from streaming.engine import Answer, Failed
 from streaming.errors import IdleTimeout, TooBig, Unresponsive, WavestitchError
 from streaming.events import (
     Audio,
-    Cancel,
     ClientEvent,
     Configure,
     Configured,
-    Effect,
     Finish,
     Flush,
     Flushed,
-    Job,
     Refused,
-    ServerEvent,
 )
-from streaming.protocols.adapter import Refusal, Say
+from streaming.protocols.adapter import Say
 from streaming.server.access import Account
 from streaming.server.accounts import Accounts
 from streaming.server.alarm import Alarm
 from streaming.server.arrivals import Arrivals
-from streaming.server.inference import Inference
-from streaming.server.metrics import Metrics
 from streaming.server.presence import Place, Presence
+from streaming.server.surroundings import Surroundings
 from streaming.server.telling import Telling, Write
+from streaming.server.work import Hooks, Work
 
-__all__ = ["Stream", "Surroundings"]
+__all__ = ["Stream"]
 
 _NORMAL = 1000
 
 _log = logging.getLogger("wavestitch")
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What all streams of a server share.
-
-    Attributes:
-        engine: runs their jobs.
-        limits: what each may ask.
-        metrics: where they count.
-        clock: seconds, the engine's too.
-        refusal: says an error in the stream's dialect.
-        on_budget: called when a stream's budget has changed, or it has ended.
-        account: on which it sends its audio.
-        overhear: told each event as well; None where only the client is.
-    """
-
-    engine: Inference
-    limits: LimitConfig
-    metrics: Metrics
-    clock: Callable[[], float]
-    refusal: Callable[[Exception], Refusal]
-    on_budget: Callable[[], None]
-    account: Account
-    overhear: Callable[[ServerEvent], None] | None = None
 
 
 class Stream:
@@ -86,9 +55,8 @@ class Stream:
 
     Attributes:
         config: what the client asked for.
-        budget_ms: its budget now.
         telling: what it has to say.
-        ended: nothing of it is pending.
+        outbox: what of it waits to be sent.
     """
 
     def __init__(
@@ -101,14 +69,10 @@ class Stream:
     ) -> None:
         limits = around.limits
         self.config = config
-        self.budget_ms = config.budget_ms
-        self.ended = False
         self._session = session
         self._around = around
         self._on_end = on_end
         self._finishing = False
-        self._jobs: set[Job] = set()
-        self._numbers: set[int] = set()  # of its streams, to the engine
         self._arrivals = Arrivals(config.audio)
         self.telling = Telling(
             write,
@@ -123,11 +87,16 @@ class Stream:
             limits.resume_window_s, around.metrics.away, self._wait_no_more
         )
         self._repeated = 0  # bytes of a sample whose beginning came before a cut
-        self._accounts = Accounts(session, config.audio, around.metrics)
+        self._work = Work(
+            session,
+            around,
+            self.telling,
+            Accounts(session, config.audio, around.metrics),
+            config.budget_ms,
+            Hooks(self.refuse, self._arm, self._ended),
+        )
         self._active_at = around.clock()
         self._alarm = Alarm(self._tick)
-        self._roomy = asyncio.Event()
-        self._roomy.set()
         around.account.enter(self.channels)
         self._arm()
 
@@ -135,6 +104,16 @@ class Stream:
     def account(self) -> Account:
         """On which it sends its audio."""
         return self._around.account
+
+    @property
+    def ended(self) -> bool:
+        """Nothing of it is pending."""
+        return self._work.ended
+
+    @property
+    def budget_ms(self) -> int:
+        """Its budget now."""
+        return self._work.budget_ms
 
     # --- connections -------------------------------------------------------
 
@@ -190,6 +169,11 @@ class Stream:
         self.telling.abandoned = True
         self._abandon()
 
+    def _ended(self) -> None:
+        self._around.account.leave(self.channels)
+        self._alarm.stop()
+        self._settle()
+
     def _settle(self) -> None:
         """It has ended: keep the rest for whoever comes back, or let go of it."""
         if self._presence.place is not Place.HERE:
@@ -202,7 +186,7 @@ class Stream:
     @property
     def paused(self) -> bool:
         """So much is undecoded that the socket is not read."""
-        return not self._roomy.is_set()
+        return not self._work.roomy.is_set()
 
     @property
     def listening(self) -> bool:
@@ -245,13 +229,13 @@ class Stream:
             case _:
                 pass
         light = isinstance(event, Audio)
-        self._step(lambda: self._session.receive(event, now), light=light)
+        self._work.step(lambda: self._session.receive(event, now), light=light)
 
     async def room(self) -> None:
         """Wait until so much is decoded that more may be read."""
         if not self.paused:
             return
-        await self._roomy.wait()
+        await self._work.roomy.wait()
         self._active_at = self._around.clock()
         self._arm()
 
@@ -259,12 +243,12 @@ class Stream:
         """Refuse a command at its place: after the answers still owed."""
         self._active_at = self._around.clock()
         self.telling.tell_all(self.telling.answers.refuse(refused))
-        self._after()
+        self._work.look()
 
     def say(self, said: Say) -> None:
         """Let the dialect speak for itself, after what waits to be sent."""
         self.outbox.put(said)
-        self._after()
+        self._work.look()
 
     def refuse(self, error: Exception) -> None:
         """End the conversation with an error; what was received is made final."""
@@ -287,11 +271,11 @@ class Stream:
         if self.listening:
             self._finishing = True
             now = self._around.clock()
-            self._step(lambda: self._session.receive(Finish(), now))
+            self._work.step(lambda: self._session.receive(Finish(), now))
 
     def ease(self, rung: Rung, longest: int) -> None:
         """Go by another rung of the load ladder; see `Session.ease`."""
-        self._step(lambda: self._session.ease(rung, longest))
+        self._work.step(lambda: self._session.ease(rung, longest))
 
     def _without_repeated(self, audio: Audio) -> Audio:
         if not self._repeated:
@@ -300,81 +284,12 @@ class Stream:
         self._repeated -= skipped
         return replace(audio, data=audio.data[skipped:])
 
-    # --- from the engine ---------------------------------------------------
-
-    def _answered(self, answer: Answer) -> None:
-        now = self._around.clock()
-        self._jobs.discard(answer.job)
-        if isinstance(answer, Failed):
-            self._step(lambda: self._session.failed(answer.job, answer.error))
-            return
-        lateness = max(0.0, now - answer.job.deadline)
-        self._around.metrics.lateness.observe(lateness)
-        self._step(lambda: self._session.decoded(answer, now))
-
-    # --- steps of the session ----------------------------------------------
-
-    def _step(self, step: Callable[[], list[Effect]], *, light: bool = False) -> None:
-        """Take a step of the session; a light one often brings nothing about."""
-        if self.ended:
-            return
-        try:
-            effects = step()
-            self._apply(effects)
-            light = light and not effects
-        except WavestitchError as error:
-            self.refuse(error)
-            light = False
-        except Exception as error:
-            self._break(error)
-        if not light:
-            self._after()
-
-    def _apply(self, effects: list[Effect]) -> None:
-        engine = self._around.engine
-        fatal: Exception | None = None
-        for effect in effects:
-            match effect:
-                case Job():
-                    self._jobs.add(effect)
-                    self._numbers.add(effect.stream)
-                    engine.submit(effect, self._answered)
-                case Cancel():
-                    self._jobs.difference_update(engine.cancel(effect))
-                case Refused(error=error, fatal=True):
-                    fatal = error
-                case Refused():
-                    answers = self.telling.answers
-                    self.telling.tell_all(answers.refuse_owed(Configured, effect))
-                case Configured(budget_ms=budget_ms):
-                    self.budget_ms = budget_ms
-                    self._around.on_budget()
-                    self.telling.tell(effect)
-                case _:
-                    self.telling.tell(effect)
-        if fatal is not None:
-            self.refuse(fatal)
-
-    def _after(self) -> None:
-        if self.ended:
-            return
-        self._accounts.update()
-        if (error := self.telling.overfull()) is not None:
-            self.refuse(error)
-        if self._session.finished:
-            self._end()
-        elif self._session.backlog_s > self._around.limits.backlog_s:
-            self._roomy.clear()
-        else:
-            self._roomy.set()
-        self._arm()
-
     def _abandon(self) -> None:
         if self.ended or self._finishing:
             return
         self._finishing = True
         now = self._around.clock()
-        self._step(lambda: self._session.abandon(now))
+        self._work.step(lambda: self._session.abandon(now))
 
     def _beyond(self, size: int, now: float) -> WavestitchError | None:
         """Count audio that came; not None: it is more than may come."""
@@ -385,27 +300,6 @@ class Stream:
             return TooBig(f"a stream may last {longest:g} s: go on in a new one")
         come = self._arrivals.seconds - before
         return self._around.account.spend(come * self.channels)
-
-    def _break(self, error: Exception) -> None:
-        """A bug in our own code: this session can only be cut off."""
-        _log.error("a session broke", exc_info=error)
-        self.refuse(error)
-        self._end()
-
-    def _end(self) -> None:
-        if self.ended:
-            return
-        self.ended = True
-        for number in self._numbers:  # what a model keeps of it goes, whatever ended it
-            self._around.engine.cancel(Cancel(number, None))
-        self._accounts.close()
-        self._around.account.leave(self.channels)
-        self._roomy.set()
-        self.telling.end()
-        self._alarm.stop()
-        self._around.metrics.ended.labels(self.telling.reason).inc()
-        self._settle()
-        self._around.on_budget()
 
     # --- time --------------------------------------------------------------
 
@@ -442,5 +336,5 @@ class Stream:
                 )
             )
         elif wake_at is not None and wake_at <= now:
-            self._step(lambda: self._session.wake(now))
+            self._work.step(lambda: self._session.wake(now))
         self._arm()

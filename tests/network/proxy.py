@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -53,8 +53,6 @@ class Proxy:
     faults: list[Fault] = field(default_factory=list)
     broken: int = 0
     refuse: bool = False
-    seen: bytearray = field(default_factory=bytearray)  # from the client, all of it
-    on_bytes: Callable[[bool, bytes], None] | None = None
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
     def cut(self) -> None:
@@ -103,8 +101,6 @@ class Proxy:
                     fault = None
                     continue
                 passed += len(data)
-                if self.on_bytes is not None:
-                    self.on_bytes(down, data)
                 writer.write(data)
                 await writer.drain()
             if not stalled.is_set():
@@ -128,7 +124,9 @@ class Proxy:
                     each.close()
                 return
             case Break.TRUNCATE:
-                await reader.read(_LONGEST)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_DELAY_S):
+                        await reader.read(_LONGEST)
             case Break.DELAY:
                 await asyncio.sleep(_DELAY_S)
             case Break.STALL:

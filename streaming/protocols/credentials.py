@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from urllib.parse import unquote_plus
 
-__all__ = ["credential", "public_query", "public_subprotocols"]
+__all__ = ["credential", "public_query", "public_subprotocols", "session_token"]
 
 _OPENAI = "openai-insecure-api-key."
 _SCHEMES = ("bearer", "token")
@@ -49,6 +49,11 @@ def public_query(query: str) -> str:
     secret = _secret_names(query)
     kept = (part for part in query.split("&") if _name(part) not in secret)
     return "&".join(kept)
+
+
+def session_token(query: str) -> str:
+    """The secret of a session in the query of who asks for it; empty where none is."""
+    return next((_value(p) for p in query.split("&") if _name(p) == "token"), "")
 
 
 def public_subprotocols(offered: Sequence[str]) -> tuple[str, ...]:

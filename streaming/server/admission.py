@@ -13,7 +13,6 @@ from collections.abc import Awaitable
 from hmac import compare_digest
 from http import HTTPStatus
 from math import ceil
-from urllib.parse import parse_qs
 from uuid import uuid4
 
 from websockets.http11 import Request, Response
@@ -21,6 +20,7 @@ from websockets.http11 import Request, Response
 from streaming.config import Config
 from streaming.errors import Forbidden, Overloaded, Unauthorized, reason_of
 from streaming.protocols.adapter import Adapter, Dialect, Opening
+from streaming.protocols.credentials import session_token
 from streaming.protocols.native import NATIVE
 from streaming.server.access import Access
 from streaming.server.door import Door
@@ -99,7 +99,7 @@ class Admission:
 
     def _readable(self, opening: Opening, session: str) -> Held:
         """The session, for who shows its token, or a key or token of its owner."""
-        token = parse_qs(opening.query, max_num_fields=16).get("token", [""])[0]
+        token = session_token(opening.query)
         held = self._sessions.look(session)
         own = compare_digest(held.identity.token.encode(), token.encode())
         if token and not own and not self._access.keyed:

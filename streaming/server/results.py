@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import json
-from urllib.parse import parse_qs
 
 from websockets.http11 import Response
 
 from streaming.errors import SessionLost
+from streaming.protocols.credentials import session_token
 from streaming.protocols.native_messages import refusal
 from streaming.server.pages import json_answer
 from streaming.server.sessions import Sessions
@@ -36,9 +36,8 @@ class Results:
         session = path.removeprefix(_STEM)
         if session in (path, "") or "/" in session:
             return None
-        token = parse_qs(query, max_num_fields=16).get("token", [""])[0]
         try:
-            held = self._sessions.find(session, token)
+            held = self._sessions.find(session, session_token(query))
         except SessionLost as error:
             refused = refusal(error)
             return json_answer(refused.status, refused.body)

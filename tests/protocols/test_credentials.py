@@ -13,6 +13,7 @@ from streaming.protocols.credentials import (
     credential,
     public_query,
     public_subprotocols,
+    session_token,
 )
 
 
@@ -116,3 +117,16 @@ def test_a_query_that_may_be_shown_has_lost_the_key_and_nothing_else(
 )
 def test_no_key_can_be_answered_as_the_subprotocol(offered, expected):
     assert expected == public_subprotocols(offered)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", ""),
+        ("token=a%2Bb&token=c", "a+b"),
+        ("x=1&" * 1_000 + "token=t", "t"),
+        ("access_token=k", ""),
+    ],
+)
+def test_the_secret_of_a_session_is_found_in_any_query(query, expected):
+    assert expected == session_token(query)

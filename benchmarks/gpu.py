@@ -23,7 +23,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.gpu_parts import PARTS, Asked
+from benchmarks.gpu_asked import BATCHES, Asked
+from benchmarks.gpu_parts import PARTS
 from benchmarks.provenance import RESULTS, provenance, save
 from benchmarks.shapes import SHAPES, weights_of
 
@@ -40,7 +41,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--shape", default="xlsr", choices=list(SHAPES))
     parser.add_argument("--minutes", type=float, default=7.0, help="for all parts")
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS))
-    parser.add_argument("--most", type=int, default=128, help="steps in a batch")
+    parser.add_argument(
+        "--most", type=int, default=BATCHES[-1], help="steps in a batch"
+    )
     parser.add_argument("--json", action="store_true", help="print one object")
     parser.add_argument("--save", action="store_true", help=f"keep it in {RESULTS}")
     parser.add_argument("--share", type=float, help=argparse.SUPPRESS)

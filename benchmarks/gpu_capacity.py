@@ -28,16 +28,23 @@ class _Until(PacedHall):
     """A paced hall that tries no more crowds when its time is over.
 
     Attributes:
-        last_failure: of the last crowd that was too large.
+        until: when it is, on the monotonic clock; the first crowd is heard anyway.
+        untried: crowds that came too late; `skipped`: the last one did.
+        last_failure: what a window was told that failed.
     """
 
     until = float("inf")
+    tried = False
     untried = 0
+    skipped = False
     last_failure = ""
 
     def hear(self, crowd: Crowd) -> PacedOutcome:
         """As `PacedHall.hear`."""
-        if time.monotonic() + crowd.settle_s + crowd.seconds > self.until:
+        ends = time.monotonic() + crowd.settle_s + crowd.seconds
+        self.skipped = self.tried and ends > self.until
+        self.tried = True
+        if self.skipped:
             self.untried += 1
             return PacedOutcome(crowd.streams, hopeless=True)
         outcome = super().hear(crowd)
@@ -65,8 +72,14 @@ def carried(
     """
     told: list[str] = []
     began = time.monotonic()
+
+    def tell(words: str) -> None:
+        if paced.untried < 2:
+            told.append(_tried(words, paced))
+
     with open_hall(config, model=model) as hall:
         warm_s = time.monotonic() - began
+        workers = hall.engine.stats.workers
         paced = _Until(hall)
         paced.until = until
         found = measure_capacity(
@@ -76,13 +89,14 @@ def carried(
             seconds=seconds,
             settle_s=settle_s,
             message_ms=_MESSAGE_MS,
-            tell=told.append,
+            tell=tell,
         )
     outcome = found.outcome
     window = config.stream.window
     left_ms = window.left(stateful=True)
     row: dict[str, Any] = {
         "window_ms": [left_ms, window.hop_ms, window.right_ms],
+        "workers": workers,
         "budget_ms": config.stream.budget_ms,
         "streams": found.streams,
         "trials": told,
@@ -91,7 +105,9 @@ def carried(
         "failure": paced.last_failure,
     }
     if not isinstance(outcome, PacedOutcome):
-        return row | {"binds": binding(None, paced.last_failure)}
+        over = "nothing that was found: the time was over"
+        failed = binding(None, paced.last_failure)
+        return row | {"binds": over if paced.untried else failed}
     way = Way("", None, "stateful", "torch", "", window, config.stream.budget_ms)
     return row | {
         "wait_s": {
@@ -109,6 +125,13 @@ def carried(
         "state_gb_in_all": outcome.states_bytes / 1e9,
         "binds": binding(outcome, paced.last_failure),
     }
+
+
+def _tried(words: str, paced: _Until) -> str:
+    """What is told of a trial, or that there was none."""
+    if not paced.skipped:
+        return words
+    return f"{words.partition(':')[0]}: not tried, time is over"
 
 
 def binding(outcome: PacedOutcome | None, failure: str) -> str:

@@ -223,10 +223,14 @@ def send(numbers: npt.NDArray[Any], device: torch.device) -> torch.Tensor:
 
 
 def fetch(tensor: torch.Tensor) -> npt.NDArray[Any]:
-    """From the device, through memory that it writes to by itself."""
+    """From the device, through memory that it writes to by itself; waits for it."""
     if tensor.device.type != "cuda":
         return tensor.cpu().numpy()
     here = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
     here.copy_(tensor, non_blocking=True)
-    torch.cuda.current_stream(tensor.device).synchronize()
+    # Not all of the stream: another worker's step may be queued behind.
+    new_event: Any = torch.cuda.Event
+    copied = new_event()
+    copied.record(torch.cuda.current_stream(tensor.device))
+    copied.synchronize()
     return here.numpy()

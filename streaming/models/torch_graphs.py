@@ -9,6 +9,7 @@ next size, in buffers of their own. Knows sizes and memory; not what is computed
 from __future__ import annotations
 
 import logging
+import threading
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -27,6 +28,8 @@ from streaming.numeric.geometry import Geometry
 __all__ = ["Compute", "FixedStep", "FixedSteps", "Record", "cuda_graphs"]
 
 _log = logging.getLogger(__name__)
+
+_RECORDING = threading.Lock()  # one at a time in a process
 
 Compute: TypeAlias = Callable[[Given, Behind], Made]
 Record: TypeAlias = Callable[[Callable[[], Made]], Callable[[], Made]]
@@ -245,7 +248,7 @@ def cuda_graphs(device: torch.device) -> Record:
     stream = new_stream(device)
 
     def record(run: Callable[[], Made]) -> Callable[[], Made]:
-        with torch.cuda.device(device):
+        with _RECORDING, torch.cuda.device(device):
             current = torch.cuda.current_stream()
             stream.wait_stream(current)
             with torch.cuda.stream(stream):

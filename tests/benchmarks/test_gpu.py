@@ -15,7 +15,7 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("onnx")
 
-from benchmarks import gpu, gpu_capacity, gpu_parts, shapes
+from benchmarks import gpu, gpu_asked, gpu_capacity, gpu_parts, shapes
 from benchmarks.gpu_capacity import binding
 from streaming.config import WindowConfig
 from streaming.tools.paced import PacedOutcome
@@ -36,11 +36,10 @@ def _small(tmp_path, monkeypatch):
     """A tiny shape, of which even a busy machine carries streams."""
     made = shapes.weights_of
     monkeypatch.setitem(shapes.SHAPES, "small", SMALL)
-    for module in (gpu, gpu_parts):
+    for module in (gpu, gpu_asked, gpu_parts):
         monkeypatch.setattr(module, "weights_of", lambda name: made(name, tmp_path))
     monkeypatch.setattr(gpu_parts, "CACHE", tmp_path)
     monkeypatch.setattr(gpu_parts, "WINDOWS", (WindowConfig(640, 160, 80),))
-    monkeypatch.setattr(gpu_parts, "LEFT_MS", 640)
     monkeypatch.setattr(gpu_parts, "_PASSES_S", (0.5,))
     # The search itself is tested in tests/tools/test_capacity.py.
     monkeypatch.setattr(gpu_capacity, "foretold", lambda _: 1)
@@ -114,7 +113,7 @@ def test_a_part_that_fails_leaves_the_others_alone(capsys, monkeypatch):
 
 
 def test_without_cuda_onnx_runtime_says_so():
-    asked = gpu_parts.Asked("small", "cuda", 1.0, 0.0)
+    asked = gpu_asked.Asked("small", "cuda", 1.0, 0.0)
     import onnxruntime  # noqa: PLC0415
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():

@@ -81,7 +81,6 @@ class Connection:
         self._sent_before_ping = 0
         self._tasks: tuple[asyncio.Task[None], ...] = ()
         self._taken_over = False
-        door.last_words = lambda error: stream.telling.written(Refused(error))
 
     async def run(
         self,
@@ -100,6 +99,7 @@ class Connection:
         broken = False
         try:
             messages = again() if again is not None else ()
+            self._door.last_words = lambda e: stream.telling.written(Refused(e))
             broken = True  # a bug in what follows may have lost a message
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = (
@@ -116,6 +116,7 @@ class Connection:
     def _leave(self) -> None:
         """A newer connection has the session: nothing more is read or written."""
         self._taken_over = True
+        self._door.last_words = None  # they would be the session's
         for task in self._tasks:
             task.cancel()
 

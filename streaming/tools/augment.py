@@ -19,6 +19,8 @@ Samples: TypeAlias = npt.NDArray[np.float32]  # (n,), -1..1
 
 SAMPLE_RATE = 16_000
 _FRAME = 320
+_SHORT_FRAME = 160
+_QUIETEST = 10 ** (-40 / 20)  # of the loudest; what is softer is moved as much
 
 
 def change_speed(samples: Samples, factor: float) -> Samples:
@@ -76,6 +78,8 @@ class Augmenter:
             samples = self._reverberate(samples)
         if dice.random() < chances.tilt_chance * strength:
             samples = self._tilt(samples)
+        if dice.random() < chances.dynamics_chance * strength:
+            samples = self._stretch_dynamics(samples)
         if dice.random() < chances.low_cut_chance * strength:
             samples = self._cut_low(samples)
         if self._noises and dice.random() < chances.noise_chance * strength:
@@ -112,6 +116,19 @@ class Augmenter:
         decibels = np.interp(np.linspace(0, 5, len(spectrum)), np.arange(6), knots)
         gains = (10 ** (decibels / 20)).astype(np.float32)
         return np.fft.irfft(spectrum * gains, size)[: len(samples)].astype(np.float32)
+
+    def _stretch_dynamics(self, samples: Samples) -> Samples:
+        count = len(samples) // _SHORT_FRAME
+        if count < 2:
+            return samples
+        frames = samples[: count * _SHORT_FRAME].reshape(count, _SHORT_FRAME)
+        power = np.convolve((frames**2).mean(axis=1), np.ones(3) / 3, "same")
+        level = np.sqrt(power / (power.max() + 1e-20))
+        ratio = self._dice.uniform(*self._chances.dynamics)
+        gains = np.maximum(level, _QUIETEST) ** (ratio - 1)
+        middles = (np.arange(count) + 0.5) * _SHORT_FRAME
+        follows = np.interp(np.arange(len(samples)), middles, gains)
+        return (samples * follows).astype(np.float32)
 
     def _cut_low(self, samples: Samples) -> Samples:
         size = _fast_length(len(samples))

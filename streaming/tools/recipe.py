@@ -81,6 +81,9 @@ class Augmentation:
             as poor coders leave it (ITU-T P.810, modulated noise reference unit).
         low_cut_hz: corner below which a small microphone, or one that suppresses
             rumble, falls off by 6 or 12 dB an octave: nasals lose most of theirs.
+        dynamics: what decibels under the loudest 10 ms are multiplied by, as
+            recorders do that suppress noise (over 1, soft sounds nearly go) or
+            level it all (under 1).
     """
 
     ramp_steps: tuple[int, int] = (1_000, 4_000)
@@ -93,6 +96,8 @@ class Augmentation:
     coding_db: tuple[float, float] = (8.0, 30.0)
     tilt_chance: float = 0.5
     tilt_db: float = 6.0
+    dynamics_chance: float = 0.1
+    dynamics: tuple[float, float] = (0.7, 1.8)
     low_cut_chance: float = 0.1
     low_cut_hz: tuple[float, float] = (80.0, 600.0)
     pause_s: tuple[float, float] = (0.05, 0.5)

@@ -18,6 +18,7 @@ ALL = Augmentation(
     telephone_chance=1,
     tilt_chance=1,
     low_cut_chance=1,
+    dynamics_chance=1,
     coding_chance=1,
 )
 NONE = Augmentation(
@@ -26,6 +27,7 @@ NONE = Augmentation(
     telephone_chance=0,
     tilt_chance=0,
     low_cut_chance=0,
+    dynamics_chance=0,
     coding_chance=0,
 )
 
@@ -81,6 +83,17 @@ def test_a_low_cut_halves_the_power_at_its_corner_and_spares_what_is_far_above()
     assert power[400] == pytest.approx(0.5, abs=0.03)
     assert power[100] < 0.1
     assert power[4_000] > 0.97
+
+
+@pytest.mark.parametrize("ratio", [0.7, 1.0, 2.0])
+def test_what_is_soft_is_moved_by_as_many_decibels_again(ratio):
+    only = replace(NONE, dynamics_chance=1, dynamics=(ratio, ratio))
+    soft, loud = 0.1 * tone(440), tone(440)  # 20 dB
+    heard = augmenter(only)(np.concatenate((loud, soft, loud)))
+
+    power = (heard.reshape(3, -1)[:, 1_000:-1_000] ** 2).mean(axis=1)
+    assert 20 * ratio == pytest.approx(10 * np.log10(power[0] / power[1]), abs=0.3)
+    assert 0 == pytest.approx(10 * np.log10(power[0] / power[2]), abs=0.1)
 
 
 def test_noise_comes_at_the_asked_ratio():

@@ -119,7 +119,7 @@ class Augmenter:
 
     def _stretch_dynamics(self, samples: Samples) -> Samples:
         count = len(samples) // _SHORT_FRAME
-        if count < 2:
+        if count < 3:
             return samples
         frames = samples[: count * _SHORT_FRAME].reshape(count, _SHORT_FRAME)
         power = np.convolve((frames**2).mean(axis=1), np.ones(3) / 3, "same")

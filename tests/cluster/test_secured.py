@@ -51,10 +51,9 @@ async def test_several_processes_ask_for_the_same_keys(tmp_path):
             )
 
         assert run.url.startswith("wss://")
-        async with calling(shown) as one, calling(token) as other:
-            ready = [json.loads(await each.recv()) for each in (one, other)]
-            assert {mark_of(0), mark_of(1)} == {said["session"][:2] for said in ready}
-            before = certificate_of(one)
+        async with asyncio.timeout(WAIT_S):
+            before = await at_both(calling(shown), calling(token))
+        assert before is not None
         with pytest.raises(InvalidStatus):
             await calling("wsk_other").__aenter__()
 
@@ -62,22 +61,29 @@ async def test_several_processes_ask_for_the_same_keys(tmp_path):
         second, key = draw_key("phone", streams=0, minutes_a_day=0)
         write_file(file, [key])
         run.household.reload()
-        async with asyncio.timeout(WAIT_S):
-            while not (served := await reached(calling(second))):  # noqa: ASYNC110
-                await asyncio.sleep(0.05)  # of two processes, each in its time
-        assert before != served
+        async with asyncio.timeout(WAIT_S):  # each of them in its time
+            while not (  # noqa: ASYNC110  they tell nobody
+                after := await at_both(calling(second), calling(second))
+            ):
+                await asyncio.sleep(0.05)
+        assert before != after
         for gone in (shown, token):
             with pytest.raises(InvalidStatus):
                 await calling(gone).__aenter__()
 
 
-async def reached(connecting):
-    """The certificate of a connection that is let in, or None."""
+async def at_both(connecting, at_once):
+    """The certificate of both processes, where each lets one in; else None."""
     try:
-        async with connecting as client:
-            return certificate_of(client)
+        async with connecting as one, at_once as other:
+            ready = [json.loads(await each.recv()) for each in (one, other)]
+            holders = {said["session"][:2] for said in ready}
+            numbers = {certificate_of(each) for each in (one, other)}
     except InvalidStatus:
         return None
+    if {mark_of(0), mark_of(1)} != holders or len(numbers) > 1:
+        return None
+    return numbers
 
 
 async def test_what_an_ingest_would_die_of_is_told_before_any_is_started():

@@ -13,68 +13,38 @@ import argparse
 import asyncio
 import json
 import random
-import socket
-import struct
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soxr
 from rich.console import Console
 
 from benchmarks.latency import DEFAULT_SETS, serving
 from benchmarks.markdown import print_table
 from benchmarks.measures import summary
-from benchmarks.samples import RATE, SETS, SPEECH, Sample, load, quiet_room
+from benchmarks.samples import SETS, SPEECH, load
+from benchmarks.telephones import (
+    PACKET,
+    WIRE_RATE,
+    Network,
+    Script,
+    converse,
+    speak,
+)
 from clients.call import SPEAKERS, Call
 from clients.delivery import Record
 from clients.rtp_tap import Follow, listen_rtp
 from clients.side import Asked
-from streaming.config import Config, Encoding
-from streaming.numeric.pcm import decode
+from streaming.config import Config
 from streaming.numeric.wer import WordErrors
 from streaming.protocols.datagram import Address
 
-__all__ = ["Heard", "Network", "Script", "converse", "main", "mulaw", "packets"]
+__all__ = ["Heard", "call", "main", "measure"]
 
-WIRE_RATE, PACKET = 8_000, 160
 _FLOW_S = 0.5  # the last packets' time to arrive
-
-
-@dataclass(frozen=True, slots=True)
-class Network:
-    """What becomes of packets.
-
-    Attributes:
-        loss: share that never arrives.
-        jitter_s: each is late by up to so much.
-        doubled: share that arrives twice.
-    """
-
-    loss: float = 0.01
-    jitter_s: float = 0.06
-    doubled: float = 0.005
-
-
-@dataclass(slots=True)
-class Script:
-    """One side of a call: what is said, as it is sent.
-
-    Attributes:
-        payload: G.711 mu-law.
-        said: its texts.
-        lost: packets that the network ate.
-        began: the loop's time of its first sample.
-    """
-
-    payload: bytes
-    said: list[str]
-    lost: int = 0
-    began: float = 0.0
 
 
 @dataclass(slots=True)
@@ -98,60 +68,6 @@ class Heard:
         ]
 
 
-def mulaw(samples: np.ndarray[Any, Any]) -> bytes:
-    """The nearest codes of G.711; `samples` in -1..1."""
-    table = decode(Encoding.MULAW, bytes(range(256)))
-    order = np.argsort(table, kind="stable")
-    values = table[order]
-    place = np.clip(np.searchsorted(values, samples), 1, 255)
-    below = samples - values[place - 1] < values[place] - samples
-    return bytes(order[place - below].astype(np.uint8).tobytes())
-
-
-def packets(payload: bytes, chance: random.Random) -> list[bytes]:
-    """RTP of one side; its counters begin anywhere, so that some wrap."""
-    sequence, timestamp = chance.randrange(1 << 16), chance.randrange(1 << 32)
-    ssrc = chance.randrange(1 << 32)
-    return [
-        struct.pack(
-            ">BBHII",
-            0x80,
-            0 if number else 128,
-            (sequence + number) % (1 << 16),
-            (timestamp + at) % (1 << 32),
-            ssrc,
-        )
-        + payload[at : at + PACKET]
-        for number, at in enumerate(range(0, len(payload), PACKET))
-    ]
-
-
-def converse(
-    samples: Sequence[Sample], seed: int, seconds: float
-) -> tuple[Script, Script]:
-    """Caller and agent take turns; now and then one begins before the other ended."""
-    chance, noise = random.Random(seed), np.random.default_rng(seed)
-    length = round(seconds * RATE)
-    tracks = [quiet_room(seconds, noise), quiet_room(seconds, noise)]
-    said: tuple[list[str], list[str]] = ([], [])
-    free, at, side = [0, 0], RATE // 2, chance.randrange(2)
-    while True:
-        sample = chance.choice(samples)
-        at = max(at, free[side])
-        if at + len(sample.samples) > length:
-            break
-        tracks[side][at : at + len(sample.samples)] = sample.samples
-        said[side].append(sample.text)
-        free[side] = at + len(sample.samples)
-        at = free[side] + round(chance.uniform(-0.8, 0.6) * RATE)
-        side = side if chance.random() < 0.2 else 1 - side
-    sides = [
-        Script(mulaw(soxr.resample(track, RATE, WIRE_RATE, "VHQ")), texts)
-        for track, texts in zip(tracks, said, strict=True)
-    ]
-    return sides[0], sides[1]
-
-
 async def call(url: str, heard: Heard, network: Network, chance: random.Random) -> None:
     """Hold one call: send both sides at the pace of speech, and tap them."""
     loop = asyncio.get_running_loop()
@@ -173,32 +89,10 @@ async def call(url: str, heard: Heard, network: Network, chance: random.Random) 
     sides = zip(heard.sides, await bound, strict=True)
     async with asyncio.TaskGroup() as both:
         for side, port in sides:
-            both.create_task(_send(side, port, network, chance))
+            both.create_task(speak(side, port, network, chance))
     await asyncio.sleep(_FLOW_S)
     ended.set()
     await tapping
-
-
-async def _send(
-    side: Script, port: Address, network: Network, chance: random.Random
-) -> None:
-    loop = asyncio.get_running_loop()
-    side.began = loop.time()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as wire:
-        wire.setblocking(False)
-        whole = packets(side.payload, chance)
-        for number, packet in enumerate(whole):
-            # A packet leaves when its last sample has been spoken.
-            due = side.began + (number + 1) * PACKET / WIRE_RATE
-            await asyncio.sleep(due - loop.time())
-            # What is lost at either end has no neighbour that tells of it.
-            if 0 < number < len(whole) - 1 and chance.random() < network.loss:
-                side.lost += 1
-                continue
-            for _ in range(1 + (chance.random() < network.doubled)):
-                delay_s = chance.uniform(0, network.jitter_s)
-                loop.call_later(delay_s, partial(wire.sendto, packet, port))
-        await asyncio.sleep(2 * network.jitter_s)
 
 
 async def _run(url: str, calls: Sequence[Heard], network: Network, seed: int) -> None:

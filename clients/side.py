@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from clients.connection import connect
@@ -30,12 +30,11 @@ _GLANCE_S = 0.05  # to see whether audio came while this program paused
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What every stream is asked for.
+    """What every stream is asked for; `connect` finds the key by itself.
 
     Attributes:
         url: the server.
         language: BCP 47 tag; None leaves it to the server.
-        headers: more HTTP headers, such as `Authorization`.
         live: audio comes at the pace of speech; else what pauses is the reader.
         pause_s: nothing came for so long: the utterance is over, and no packet will say
             so. Longer than any missing packet is waited for.
@@ -43,7 +42,6 @@ class Asked:
 
     url: str = "ws://127.0.0.1:8770"
     language: str | None = None
-    headers: Mapping[str, str] | None = None
     live: bool = True
     pause_s: float = 0.8
 
@@ -108,7 +106,6 @@ class Side:
                 self._asked.url,
                 sample_rate=self.rate,
                 language=self._asked.language,
-                headers=self._asked.headers,
             ) as stream:
                 self._heard(stream.ready)
                 await exchange(stream, self._send(stream), self._heard)

@@ -28,11 +28,12 @@ from rich.console import Console
 from clients.audiosocket_tap import listen_audiosocket
 from clients.call import Call
 from clients.call_screen import CallScreen
+from clients.capture_tap import play_capture
 from clients.controls import Controls
 from clients.delivery import Delivery, Receiver, Record
 from clients.errors import AudioUnavailable, ClientError
 from clients.lines import JsonLines
-from clients.rtp_tap import Follow, listen_rtp, play_capture
+from clients.rtp_tap import Follow, listen_rtp
 from clients.side import Asked
 from clients.webhook import Webhook
 from streaming.errors import BadRequest

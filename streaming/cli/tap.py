@@ -62,10 +62,6 @@ def tap(
     partials: Annotated[
         bool, typer.Option("--partials", help="Partials to these, too.")
     ] = False,
-    key: Annotated[
-        str | None,
-        typer.Option(envvar="WAVESTITCH_KEY", help="Key of the server, if it asks."),
-    ] = None,
     depth_ms: Annotated[
         int,
         typer.Option(help="How long a missing packet is waited for.", min=0, max=5_000),
@@ -91,15 +87,12 @@ def tap(
     from clients.voip_tap import Settings, address, payloads, secret  # noqa: PLC0415
     from clients.voip_tap import tap as listen  # noqa: PLC0415
 
-    headers = {"Authorization": f"Bearer {key}"} if key else None
     try:
         settings = Settings(
             rtp=[address(text) for text in rtp or ()],
             audiosocket=address(audiosocket) if audiosocket else None,
             capture=capture,
-            asked=Asked(
-                url, language, headers, capture is None, 0.8 + depth_ms / 1_000
-            ),
+            asked=Asked(url, language, capture is None, 0.8 + depth_ms / 1_000),
             follow=Follow(depth_ms / 1_000, payloads(payload or ()), caller, idle_s),
             lines=json or (),
             webhooks=webhook or (),

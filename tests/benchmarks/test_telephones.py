@@ -6,8 +6,15 @@ import random
 
 import numpy as np
 
-from benchmarks.calls import PACKET, WIRE_RATE, Network, converse, mulaw, packets
 from benchmarks.samples import RATE, Sample
+from benchmarks.telephones import (
+    PACKET,
+    WIRE_RATE,
+    Network,
+    converse,
+    mulaw,
+    packets,
+)
 from streaming.config import Encoding
 from streaming.numeric.pcm import decode
 from streaming.protocols.rtp import parse_packet

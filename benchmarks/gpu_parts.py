@@ -49,6 +49,7 @@ BUDGET_MS = 1_000
 _PASSES_S = (2.0, 8.0)
 _SETTLE_S = 4.0
 _TRIAL_S = 6.0
+_LEAST_S = 8.0
 
 
 # --- bare passes --------------------------------------------------------------
@@ -245,7 +246,8 @@ def capacity(asked: Asked) -> list[Row]:
     if not asked.cpu:  # one prepares the next step while the other's is computed
         ways.append((WINDOWS[0], 2))
     for number, (window, workers) in enumerate(ways):
-        share_s = asked.left_s / (len(ways) - number)
+        # One crowd is heard anyway, also where the parts before took their time.
+        share_s = max(_LEAST_S, asked.left_s / (len(ways) - number))
         until = time.monotonic() + share_s
         model = load(asked, asked.precisions[0], window)
         config = Config(

@@ -128,7 +128,8 @@ class Augmenter:
         gains = np.maximum(level, _QUIETEST) ** (ratio - 1)
         middles = (np.arange(count) + 0.5) * _SHORT_FRAME
         follows = np.interp(np.arange(len(samples)), middles, gains)
-        return (samples * follows).astype(np.float32)
+        moved: Samples = (samples * follows).astype(np.float32)
+        return moved
 
     def _cut_low(self, samples: Samples) -> Samples:
         size = _fast_length(len(samples))

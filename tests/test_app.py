@@ -179,7 +179,7 @@ async def test_streams_beside_each_other_get_the_text_they_get_alone():
 
 
 async def test_a_lost_connection_is_decoded_to_its_end():
-    async with running(config(), model=LoudnessModel()) as run:
+    async with running(config(resume_window_s=0.05), model=LoudnessModel()) as run:
         client = await connect(f"{run.url}/v1/stream", compression=None)
         await say(client, voice(2))
         await (await client.ping())

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 
 from streaming.config import StreamConfig
 from streaming.core.ladder import Rung
 from streaming.core.session import Session
-from streaming.errors import IdleTimeout, TooBig, Unresponsive, WavestitchError
+from streaming.errors import IdleTimeout, Unresponsive, WavestitchError
 from streaming.events import (
     Audio,
     ClientEvent,
@@ -29,7 +28,7 @@ from streaming.protocols.adapter import Say
 from streaming.server.access import Account
 from streaming.server.accounts import Accounts
 from streaming.server.alarm import Alarm
-from streaming.server.arrivals import Arrivals
+from streaming.server.incoming import Incoming
 from streaming.server.presence import Place, Presence
 from streaming.server.surroundings import Surroundings
 from streaming.server.telling import Telling, Write
@@ -73,11 +72,11 @@ class Stream:
         self._around = around
         self._on_end = on_end
         self._finishing = False
-        self._arrivals = Arrivals(config.audio)
+        self._incoming = Incoming(config.audio, limits.max_stream_s, around.account)
         self.telling = Telling(
             write,
             limits.max_kept if limits.resume_window_s else 0,
-            self._arrivals,
+            self._incoming.arrivals,
             limits,
             around.metrics,
         )
@@ -86,7 +85,6 @@ class Stream:
         self._presence = Presence(
             limits.resume_window_s, around.metrics.away, self._wait_no_more
         )
-        self._repeated = 0  # bytes of a sample whose beginning came before a cut
         self._work = Work(
             session,
             around,
@@ -144,7 +142,7 @@ class Stream:
         self._presence.attach(leave)
         self.telling.abandoned = False
         # Who comes back sends the sample again in the middle of which it was cut.
-        self._repeated = self._session.odd_bytes
+        self._incoming.repeated = self._session.odd_bytes
         self._active_at = self._around.clock()
         self._session.reconnected(self._active_at)
         self._arm()
@@ -215,8 +213,8 @@ class Stream:
         self._active_at = now
         match event:
             case Audio():
-                event = self._without_repeated(event)
-                if (error := self._beyond(len(event.data), now)) is not None:
+                event = self._incoming.new_of(event)
+                if (error := self._incoming.count(len(event.data), now)) is not None:
                     refusal = self._around.refusal(error)
                     self.finish(refusal.close, refusal.code, error)
                     return
@@ -277,29 +275,12 @@ class Stream:
         """Go by another rung of the load ladder; see `Session.ease`."""
         self._work.step(lambda: self._session.ease(rung, longest))
 
-    def _without_repeated(self, audio: Audio) -> Audio:
-        if not self._repeated:
-            return audio
-        skipped = min(self._repeated, len(audio.data))
-        self._repeated -= skipped
-        return replace(audio, data=audio.data[skipped:])
-
     def _abandon(self) -> None:
         if self.ended or self._finishing:
             return
         self._finishing = True
         now = self._around.clock()
         self._work.step(lambda: self._session.abandon(now))
-
-    def _beyond(self, size: int, now: float) -> WavestitchError | None:
-        """Count audio that came; not None: it is more than may come."""
-        before = self._arrivals.seconds
-        self._arrivals.add(size, now)
-        longest = self._around.limits.max_stream_s
-        if self._arrivals.seconds > longest:
-            return TooBig(f"a stream may last {longest:g} s: go on in a new one")
-        come = self._arrivals.seconds - before
-        return self._around.account.spend(come * self.channels)
 
     # --- time --------------------------------------------------------------
 

@@ -164,7 +164,8 @@ class Hearing:
 
     async def _stir(self) -> None:
         self._stirred.clear()
-        await self._stirred.wait()
+        if self._error is None:  # it may have come while something else was awaited
+            await self._stirred.wait()
         if self._error is not None:
             raise self._error
 

@@ -97,7 +97,8 @@ def _asked(body: bytes) -> tuple[Scope, str | None, int]:
         raise BadRequest(
             f"scope must be {' or '.join(scopes)}, got {str(scope)[:40]!a}"
         )
-    if (scope == "read") != (isinstance(session, str) and 0 < len(session) <= 64):
+    named = isinstance(session, str) and 0 < len(session) <= 64
+    if not named if scope == "read" else session is not None:
         raise BadRequest("session is that to read with the scope read, and only there")
     life_s = asked.get("life_s", _LIFE_S)
     if type(life_s) not in (int, float) or not 1 <= life_s <= 1e9:

@@ -111,8 +111,8 @@ def test_a_wav_needs_no_encoding(run, python, native):
 
 
 def test_endpointing_is_the_native_hangover(run, python, native):
-    query = json.dumps({"query": {"endpointing": 150}})
-    said = run(sys.executable, "native.py", "&hangover_ms=150")
+    query = json.dumps({"query": {"endpointing": 2000}})
+    said = run(sys.executable, "native.py", "&hangover_ms=2000")
     finals = spoken(said)
 
     assert finals != native

@@ -78,7 +78,7 @@ def test_no_error_is_told(by_sync):
 
 def test_the_example_of_the_page_prints_what_was_said(live, python, recording, native):
     page = Path(openai_realtime.__file__).with_name("openai.md").read_text()
-    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (example,) = re.findall(r"```python\n([^`]*AsyncOpenAI.*?)```", page, re.DOTALL)
     here = example.replace("http://127.0.0.1:8770", live.http)
 
     done = subprocess.run(

@@ -17,13 +17,18 @@ PAGES = Path(protocols.__file__).parent
 
 
 @pytest.mark.parametrize(
-    ("page", "name", "packages"),
-    [("vosk.md", "vosk", PACKAGES), ("deepgram.md", "deepgram", (PYTHON,))],
+    ("page", "number", "name", "packages"),
+    [
+        ("vosk.md", 0, "vosk", PACKAGES),
+        ("deepgram.md", 0, "deepgram", (PYTHON,)),
+        ("deepgram.md", 1, "deepgram", (PYTHON,)),
+    ],
 )
-def test_the_example_prints_the_words(page, name, packages, live, recording, native):
-    (example,) = re.findall(
-        r"```python\n(.*?)```", (PAGES / page).read_text(), re.DOTALL
-    )
+def test_the_example_prints_the_words(
+    page, number, name, packages, live, recording, native
+):
+    text = (PAGES / page).read_text()
+    example = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[number]
     example = example.replace("ws://127.0.0.1:8770", live.url)
     example = example.replace("http://127.0.0.1:8770", live.http)
     done = subprocess.run(

@@ -19,27 +19,26 @@ def lines(*jobs):
     return made
 
 
-def test_only_windows_of_one_bucket_are_alike_and_come_by_deadline():
-    a, b, c, other = job(1, 3.0), job(2, 1.0), job(3, 2.0), job(4, 0.0, samples=25)
-    made = lines(a, b, c, other)
+def test_beside_a_window_come_those_of_its_bucket_and_then_the_others_by_deadline():
+    a, b, c = job(1, 3.0), job(2, 1.0), job(3, 2.0)
+    early, late = job(4, 0.0, samples=25), job(5, 0.5, samples=35)
+    made = lines(a, b, c, late, early)
+    made.start(b)
 
     started = []
-    for each in made.like(b):
+    for each in made.beside(b):
         made.start(each)
         started.append(each)
 
-    assert [b, c, a] == started
-    assert other is made.first()
+    assert [c, a, early, late] == started
+    assert made.first() is None
 
 
 def test_a_window_that_was_looked_at_and_left_is_still_ready():
-    made = lines(job(1, 1.0), waiting := job(2, 2.0))
-    alike = made.like(waiting)
-    made.start(next(alike))
+    made = lines(first := job(1, 1.0), waiting := job(2, 2.0))
+    made.start(first)
 
-    assert waiting is next(alike)
-    del alike
-
+    assert [waiting] == list(made.beside(first))
     assert waiting is made.first()
 
 

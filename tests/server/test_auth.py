@@ -39,7 +39,7 @@ def keyed(*lines, **access):
     return AccessConfig(keys=lines or (kept(),), **access)
 
 
-def token(scope=Scope.STREAM, session=None, key="desk", life_s=60, secret=SECRET):
+def token(scope=Scope.STREAM, session=None, key="desk", life_s=3_600, secret=SECRET):
     return sign(Claims(key, scope, int(time.time() + life_s), session), secret)
 
 

@@ -129,7 +129,7 @@ def test_silence_and_hum_say_nothing(bench):
 @pytest.mark.parametrize(
     "bar",
     [
-        0.25,
+        0.18,
         pytest.param(
             0.10,
             marks=pytest.mark.xfail(

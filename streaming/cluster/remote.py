@@ -180,6 +180,7 @@ class RemoteEngine:
             max((each.used for each in strains), default=0.0),
             max((each.busy for each in strains), default=0.0),
             max((each.needed for each in strains), default=0.0),
+            max((each.budget_s for each in strains), default=0.0),
         )
 
     def look(self) -> None:

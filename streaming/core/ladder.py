@@ -24,11 +24,13 @@ class Strain:
             of the pace of speech: a file pushed at once presses nobody.
         needed: what `busy` would be had every pass been a full batch. A device that
             gains from batches is never idle, as it never waits for a fuller one.
+        budget_s: latency budget of those windows, the largest.
     """
 
     used: float = 0.0
     busy: float = 0.0
     needed: float = 0.0
+    budget_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,9 @@ class Patience:
     """How long something must hold before a rung is taken or left.
 
     Attributes:
-        enter_s: strain, before the next rung down.
+        enter_s: strain, before the next rung down. Once full passes were given up
+            it counts from a budget later: windows that are done until then waited
+            behind those, and nothing is known of what giving them up saves.
         leave_s: calm, before the next one up.
         longest_s: the same, after it was too early again and again: each time it
             doubles up to this.
@@ -142,6 +146,7 @@ class Ladder:
         self._at = 0
         self._pressed_since: float | None = None
         self._calm_since: float | None = None
+        self._shows_at = -inf  # what the rung saves
         self._left_at = [-inf] * len(rungs)
         self._calms = [self._patience.leave_s] * len(rungs)
 
@@ -160,11 +165,15 @@ class Ladder:
 
         To be called several times within `Patience.enter_s`.
         """
-        self._pressed_since = _since(self._pressed_since, self._pressed(strain), now)
+        pressed_now = now >= self._shows_at and self._pressed(strain)
+        self._pressed_since = _since(self._pressed_since, pressed_now, now)
         self._calm_since = _since(self._calm_since, self._calm(strain), now)
         pressed, calm = self._pressed_since, self._calm_since
         if pressed is not None and now - pressed >= self._patience.enter_s:
+            gave_full_passes = self.rung.full_passes
             self._down(now)
+            if gave_full_passes:  # what ran and waited goes on for as long
+                self._shows_at = now + strain.budget_s
         elif calm is not None and now - calm >= self._calm_needed(strain):
             self._up(now)
         return self.rung

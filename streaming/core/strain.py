@@ -39,7 +39,8 @@ class StrainGauge:
         self._at = -inf
         self._busy = self._needed = 0.0  # means, as of then
         self._running: dict[Job, float] = {}  # first job of each pass: as it is filled
-        self._windows: deque[tuple[float, float]] = deque(maxlen=_WINDOWS)
+        # When each was done, the share it used, and of what.
+        self._windows: deque[tuple[float, float, float]] = deque(maxlen=_WINDOWS)
 
     def began(self, jobs: Sequence[Job], filled: float, now: float) -> None:
         """A pass begins.
@@ -60,7 +61,7 @@ class StrainGauge:
         # The last will do of a batch of thousands; they were begun together.
         for job in jobs[-_WINDOWS:]:
             if job.kind is Pass.STITCHED:
-                self._windows.append((now, job.used(now)))
+                self._windows.append((now, job.used(now), job.budget_s))
 
     def strain(self, first: Job | None, now: float) -> Strain:
         """Return what holds `now`.
@@ -70,7 +71,11 @@ class StrainGauge:
             now: seconds.
         """
         self._move_to(now)
-        return Strain(self._used(first, now), self._busy, self._needed)
+        used = self._used(first, now)
+        budgets = [budget_s for _, _, budget_s in self._windows]
+        budgets += [] if first is None else [first.budget_s]
+        longest_s = max(budgets, default=0.0)
+        return Strain(used, self._busy, self._needed, longest_s)
 
     def _move_to(self, now: float) -> None:
         """Until now as many workers were busy as are now."""
@@ -86,7 +91,7 @@ class StrainGauge:
         while windows and windows[0][0] <= now - _USED_S:
             windows.popleft()
         waits = 0.0 if first is None else first.used(now)
-        return max(waits, _percentile([used for _, used in windows]))
+        return max(waits, _percentile([used for _, used, _ in windows]))
 
 
 def earliest(jobs: Iterable[Job]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from math import inf
 
@@ -54,6 +55,14 @@ def test_every_rung_is_left_well_below_where_it_is_entered():
     for rung in LADDER[1:]:
         assert rung.leave_used < rung.enter_used - 0.1
         assert rung.leave_needed < min(rung.enter_needed, 0.9) - 0.1
+
+
+def test_without_full_passes_the_windows_get_a_budget_to_show_what_it_saves():
+    late = replace(LATE, budget_s=1.0)
+
+    numbers = drive(Ladder(), [late] * 15)
+
+    assert [2, 8, 11, 14] == [numbers.index(rung) for rung in (1, 2, 3, 4)]
 
 
 def test_nothing_happens_to_a_calm_engine():

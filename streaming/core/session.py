@@ -7,9 +7,8 @@ jobs for the engine and events for the client out, in order. Reads no clock:
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar, assert_never
 
 from streaming.config import StreamConfig
@@ -18,6 +17,7 @@ from streaming.core.gate import IsSpeech
 from streaming.core.intake import Intake
 from streaming.core.ladder import Rung
 from streaming.core.ledger import Dropped, Ledger
+from streaming.core.replies import Replies
 from streaming.core.stream import Stream, StreamSetup
 from streaming.errors import (
     BadRequest,
@@ -53,19 +53,6 @@ __all__ = ["Session"]
 _T = TypeVar("_T")
 
 _ACK_EVERY_S = 0.5  # the protocol promises one a second of audio
-
-
-@dataclass(frozen=True, slots=True)
-class _Reply:
-    """An answer that waits for the finals before it.
-
-    Attributes:
-        epoch: the epoch that must be settled first; None waits for nothing more.
-        event: the answer.
-    """
-
-    epoch: int | None
-    event: Flushed | Configured | Finished
 
 
 class Session:
@@ -113,8 +100,7 @@ class Session:
             for channel, stream in enumerate(self._streams)
         }
         self._model_rate = facts.geometry.sample_rate
-        self._replies: deque[_Reply] = deque()
-        self._epoch = 0
+        self._replies = Replies(self._streams)
         self._acked = 0
         self._alive_at: float | None = None  # audio came or was decoded
         self._finishing = False
@@ -186,17 +172,15 @@ class Session:
             case Flush():
                 effects = self._flush(EndReason.FLUSH, now)
                 reply = Flushed(self.received)
-                self._replies.append(_Reply(self._epoch, reply))
-                self._epoch += 1
-                return effects + self._answer()
+                self._replies.end_epoch(lambda: reply)
+                return effects + self._replies.ripe()
             case Finish(concealed):
                 for ledger, count in zip(self._ledgers, concealed, strict=False):
                     ledger.made_up(count)
                 effects = self._flush(EndReason.FINISH, now)
                 self._finishing = True
-                self._replies.append(_Reply(self._epoch, Finished(())))
-                self._epoch += 1
-                return effects + self._answer()
+                self._replies.end_epoch(self._finish)
+                return effects + self._replies.ripe()
             case Configure():
                 return self._configure(event)
             case Keepalive():
@@ -211,7 +195,7 @@ class Session:
         if self._alive_at is not None:
             self._alive_at = max(self._alive_at, now)
         stream = self._by_number[logits.job.stream]
-        return stream.decoded(logits, now) + self._answer()
+        return stream.decoded(logits, now) + self._replies.ripe()
 
     def failed(self, job: Job, error: Exception) -> list[Effect]:
         """The engine has no answer to a job.
@@ -223,7 +207,7 @@ class Session:
             return []
         stream = self._by_number[job.stream]
         if job.kind is Pass.FULL:
-            return stream.forgo(job) + self._answer()
+            return stream.forgo(job) + self._replies.ripe()
         return self._refuse(error) if stream.wants(job) else []
 
     def wake(self, now: float) -> list[Effect]:
@@ -231,7 +215,7 @@ class Session:
         at = self.wake_at()
         if at is None or now < at:
             return []
-        return self._flush(EndReason.STALL, now) + self._answer()
+        return self._flush(EndReason.STALL, now) + self._replies.ripe()
 
     def ease(self, rung: Rung, longest: int) -> list[Effect]:
         """Go by another rung of the load ladder from here on, and say so.
@@ -267,7 +251,7 @@ class Session:
         if self.received - self._acked >= _ACK_EVERY_S * self._rate:
             self._acked = self.received
             effects.append(Ack(self.received))
-        return effects + self._answer()
+        return effects + self._replies.ripe()
 
     def _push(self, pieces: list[Samples], now: float) -> list[Effect]:
         effects: list[Effect] = []
@@ -317,25 +301,8 @@ class Session:
             config.gate.hangover_ms,
             config.gate.max_utterance_s,
         )
-        self._replies.append(_Reply(None, reply))
-        return effects + self._answer()
-
-    def _answer(self) -> list[Effect]:
-        """Send the answers whose turn has come; each lets what follows be seen."""
-        effects: list[Effect] = []
-        while self._replies:
-            epoch, event = self._replies[0].epoch, self._replies[0].event
-            if epoch is not None and not all(s.settled(epoch) for s in self._streams):
-                break
-            self._replies.popleft()
-            if isinstance(event, Finished):
-                effects.append(self._finish())
-                continue
-            effects.append(event)
-            if epoch is not None:
-                for stream in self._streams:
-                    effects += stream.release(epoch + 1)
-        return effects
+        self._replies.owe(reply)
+        return effects + self._replies.ripe()
 
     def _finish(self) -> Finished:
         self._finishing = self._finished = True
